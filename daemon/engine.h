@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * The one context structure of the process; opens the other rooms in order and closes them in reverse.
+ */
+#pragma once
+
+#include "daemon/network.h"
+#include "daemon/worker.h"
+#include "lib/module.h"
+#include "lib/resolve.h"
+
+struct lua_State;
+
+struct engine {
+	struct network net;
+	struct kr_context resolver;
+	module_array_t modules;
+	array_t(const struct kr_cdb_api *) backends; /**< the first is LMDB */
+	knot_mm_t *pool;
+	char *hostname;
+	struct lua_State *L;
+	struct worker_ctx worker;
+};
+
+KR_EXPORT extern struct engine *the_engine;
+/** The context of this process. */
+KR_EXPORT extern struct kr_context *the_resolver;
+
+/**
+ * Open everything but sockets: context, Lua state with bindings and the sandbox, worker over `io`.
+ * @param io  network implementation: libuv's in the daemon, the simulator's in tests
+ */
+int engine_init(struct engine *engine, struct netio *io);
+/** Load the sandbox and built-in modules; the default trust anchors. */
+int engine_load_sandbox(struct engine *engine);
+/** Run a configuration file; errors are logged. */
+int engine_loadconf(struct engine *engine, const char *path);
+/** Run a piece of Lua as if it were a configuration file. @param name for error messages */
+int engine_loadstr(struct engine *engine, const char *code, const char *name);
+/** Evaluate a console line. @param[out] out malloc()ed text or NULL @return 0, or 1 if it is an error's text */
+int engine_cmd(struct engine *engine, const char *line, bool raw, char **out);
+/** Defaults for what the configuration left open (cache, root hints). */
+int engine_start_defaults(struct engine *engine);
+/** Unload modules, close Lua, worker and cache. */
+void engine_deinit(struct engine *engine);
+
+/** @return 0; kr_error(ENOENT), kr_error(EIDRM) precedence module missing, kr_error(EINVAL) ... */
+int engine_register(struct engine *engine, const char *name, const char *precedence,
+		const char *ref);
+/** Unload; the others keep their order. */
+int engine_unregister(struct engine *engine, const char *name);
+/** Replace root addresses from a zone file (NULL: the built-in path). @return NULL or an error text */
+KR_EXPORT
+const char *engine_hint_root_file(struct kr_context *ctx, const char *file);
+/** Name of this host as configured or known by the system. */
+const char *engine_hostname(struct engine *engine);
+int engine_set_hostname(struct engine *engine, const char *hostname);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * The contract of a layer: the states of a request and the hooks a module may implement.
+ * A hook is a function from (state, packet) to state. It does not send, sleep or free the packet;
+ * to wait it pushes a sub-query (lib/rplan.h) and, in `consume` only, returns KR_STATE_YIELD.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <libknot/packet/pkt.h>
+
+#include "lib/defines.h"
+
+struct kr_request;
+struct sockaddr;
+
+/** State of a request; exactly one bit is set. */
+enum kr_layer_state {
+	KR_STATE_CONSUME = 1 << 0, /**< a packet is to be processed / an answer is awaited */
+	KR_STATE_PRODUCE = 1 << 1, /**< a question (or a local answer) is to be made */
+	KR_STATE_DONE = 1 << 2,	   /**< finished well for this phase */
+	KR_STATE_FAIL = 1 << 3,	   /**< failed */
+	KR_STATE_YIELD = 1 << 4,   /**< paused for a sub-query; on input: resumed */
+};
+
+/** True for a value that a hook may return. */
+static inline bool kr_state_is_valid(int state)
+{
+	return state >= 0 && state <= 31;
+}
+
+typedef struct kr_layer kr_layer_t;
+typedef struct kr_layer_api kr_layer_api_t;
+
+/** What a hook is called with. */
+struct kr_layer {
+	int state;		   /**< state as the previous module left it */
+	struct kr_request *req;
+	const kr_layer_api_t *api; /**< the table the hook came from; api->data is the module's own */
+
+	/* For the Lua glue, which has to hand them on. */
+	knot_pkt_t *pkt;
+	struct sockaddr *dst;
+	bool is_stream;
+};
+
+/** Hooks in the order in which dispatch arrays are kept. */
+enum kr_hook {
+	KR_HOOK_BEGIN,
+	KR_HOOK_RESET,
+	KR_HOOK_FINISH,
+	KR_HOOK_CONSUME,
+	KR_HOOK_PRODUCE,
+	KR_HOOK_CHECKOUT,
+	KR_HOOK_ANSWER_FINALIZE,
+	KR_HOOK_COUNT
+};
+
+/** Table of hooks; owned by the module, constant while it is loaded. NULL = not implemented. */
+struct kr_layer_api {
+	int (*begin)(kr_layer_t *ctx);
+	int (*reset)(kr_layer_t *ctx);
+	int (*finish)(kr_layer_t *ctx);
+	int (*consume)(kr_layer_t *ctx, knot_pkt_t *pkt);
+	int (*produce)(kr_layer_t *ctx, knot_pkt_t *pkt);
+	/** @param type SOCK_DGRAM or SOCK_STREAM */
+	int (*checkout)(kr_layer_t *ctx, knot_pkt_t *pkt, struct sockaddr *dst, int type);
+	int (*answer_finalize)(kr_layer_t *ctx);
+
+	void *data;	/**< the module's own */
+	int cb_slots[]; /**< for the Lua glue */
+};
+
+/** A response parked by KR_STATE_YIELD (lib/resolve.c). Lives on the request's pool. */
+struct kr_layer_pickle {
+	struct kr_layer_pickle *next;
+	const kr_layer_api_t *api;
+	knot_pkt_t *pkt;
+	int state;
+};
