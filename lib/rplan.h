@@ -100,6 +100,10 @@ struct kr_query {
 	struct kr_zonecut zone_cut;
 	struct kr_layer_pickle *deferred; /**< parked answer, or NULL */
 	struct kr_server_selection server_selection;
+	struct kr_zonecut *next_cut; /**< cut of the referral being consumed; the driver moves there after the walk */
+	uint8_t shape;		     /**< enum kr_scrub_shape of the answer being consumed */
+	bool is_ns_lookup : 1;	     /**< looks for an address of a server of parent's zone cut */
+	bool ask_counted : 1;	     /**< the referral budget was told about this cut */
 
 	/* Minimisation (RFC 9156); iterate's. */
 	uint8_t min_labels;  /**< labels of sname known to be at or above an existing name; 0 = ask cut + 1 */
