@@ -103,7 +103,7 @@ struct kr_query {
 	struct kr_zonecut *next_cut; /**< cut of the referral being consumed; the driver moves there after the walk */
 	uint8_t shape;		     /**< enum kr_scrub_shape of the answer being consumed */
 	bool is_ns_lookup : 1;	     /**< looks for an address of a server of parent's zone cut */
-	bool ask_counted : 1;	     /**< the referral budget was told about this cut */
+	bool is_fail_remembered : 1; /**< its failure is in (or came from) the failure cache */
 
 	/* Minimisation (RFC 9156); iterate's. */
 	uint8_t min_labels;  /**< labels of sname known to be at or above an existing name; 0 = ask cut + 1 */
