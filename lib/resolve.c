@@ -152,7 +152,7 @@ static int park(struct kr_query *qry, const kr_layer_api_t *api, knot_pkt_t *pkt
 	knot_pkt_t *copy = mm_memdup(&req->pool, pkt, sizeof(*pkt));
 	if (!copy)
 		return kr_error(ENOMEM);
-	size_t wire_len = pkt->size == KR_PKT_SIZE_NOWIRE ? KNOT_WIRE_HEADER_SIZE + pkt->qname_size + 4
+	size_t wire_len = pkt->size == KR_PKT_SIZE_NOWIRE ? (size_t)KNOT_WIRE_HEADER_SIZE + pkt->qname_size + 4
 							  : pkt->size;
 	copy->wire = mm_memdup(&req->pool, pkt->wire, wire_len);
 	size_t rrs = KR_MAX(pkt->rrset_count, 1);

@@ -42,7 +42,7 @@ int resolve_find_cut(struct kr_query *qry)
 		return find_forward_cut(qry);
 	const knot_dname_t *name = qry->sname;
 	if (qry->stype == KNOT_RRTYPE_DS && name[0] != '\0')
-		name = knot_dname_next_label(name); /* the parent's side of the cut has it */
+		name = knot_wire_next_label(name, NULL); /* the parent's side of the cut has it */
 	bool secured = qry->flags.DNSSEC_WANT;
 	struct kr_zonecut cut = {0};
 	int ret = kr_zonecut_init(&cut, name, &req->pool);

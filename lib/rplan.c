@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "lib/resolve.h"
+#include "lib/utils.h"
 
 void kr_qflags_set(struct kr_qflags *dst, struct kr_qflags src)
 {

@@ -3,7 +3,7 @@
 #include "lib/layer/iterate.h"
 
 #include <libknot/descriptor.h>
-#include <libknot/rrtype/dname.h>
+#include <libknot/rrtype/rdname.h>
 #include <libknot/rrtype/opt.h>
 #include <libknot/rrtype/rrsig.h>
 #include <libknot/rrtype/soa.h>
@@ -58,7 +58,7 @@ int kr_make_query(struct kr_query *query, knot_pkt_t *pkt)
 	const int ask = labels_to_ask(query);
 	knot_dname_t *name = query->sname;
 	for (int i = ask; i < all; ++i)
-		name = (knot_dname_t *)knot_dname_next_label(name);
+		name = (knot_dname_t *)knot_wire_next_label(name, NULL);
 	query->asked_name = name;
 	query->asked_type = ask < all ? KNOT_RRTYPE_NS : query->stype;
 
@@ -498,12 +498,9 @@ static int fill_cut(struct kr_query *qry, const knot_pkt_t *pkt, struct kr_zonec
 		if (rr->type != KNOT_RRTYPE_NS)
 			continue;
 		cut->ttl_s = KR_MIN(cut->ttl_s, rr->ttl);
-		for (const knot_rdata_t *rd = rr->rrs.rdata;
-				rd != knot_rdataset_at(&rr->rrs, rr->rrs.count - 1);
-				rd = knot_rdataset_next((knot_rdata_t *)rd))
-			(void)kr_zonecut_add(cut, knot_ns_name(rd), NULL, 0);
-		(void)kr_zonecut_add(cut, knot_ns_name(knot_rdataset_at(&rr->rrs, rr->rrs.count - 1)),
-				NULL, 0);
+		for (int j = 0; j < rr->rrs.count; ++j)
+			(void)kr_zonecut_add(
+					cut, knot_ns_name(knot_rdataset_at(&rr->rrs, j)), NULL, 0);
 	}
 	const knot_pktsection_t *additional = knot_pkt_section(pkt, KNOT_ADDITIONAL);
 	for (unsigned i = 0; i < additional->count; ++i) {
