@@ -34,6 +34,7 @@ int kr_context_init(struct kr_context *ctx, knot_mm_t *pool)
 	ctx->options.REORDER_RR = true;
 	ctx->vld_limit_crypto = KR_VERIFY_MSG_MAX;
 	ctx->tls_padding = -1;
+	ctx->stream_idle_ms = 10000;
 	ctx->cache_rtt_tout_retry_interval = 1000;
 	ctx->generation = 1;
 	ctx->downstream_opt_rr = opt_template(KR_EDNS_PAYLOAD, pool);
@@ -358,7 +359,7 @@ static bool is_out_of_time(struct kr_query *qry)
 	if (req->ctx->now_ms < qry->creation_time_mono + KR_REQUEST_TIME_MS)
 		return false;
 	kr_budget_exhausted(req, KR_BUDGET_TIME);
-	kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, "time limit of the request");
+	kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, "QLPL: time limit");
 	return true;
 }
 
@@ -441,7 +442,7 @@ int kr_resolve_consume(struct kr_request *req, struct kr_transport **transport, 
 	struct kr_query *qry = array_tail(req->rplan.pending);
 	if (!packet || packet->size == 0) {
 		if (!kr_budget_spend(req, KR_BUDGET_TIMEOUTS, 1)) {
-			kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, NULL);
+			kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, "QLPL");
 			return query_failed(qry);
 		}
 		return req->state = KR_STATE_PRODUCE;
@@ -531,7 +532,7 @@ static int no_server_left(struct kr_query *qry)
 		kr_failcache_add(req->ctx->failures, KR_FAIL_CUT, qry->zone_cut.name, 0, -1,
 				req->ctx->now_ms);
 	}
-	kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, NULL);
+	kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, "QLPL");
 	return query_failed(qry);
 }
 
@@ -624,7 +625,8 @@ int kr_resolve_produce(struct kr_request *req, struct kr_transport **transport, 
 		return req->state = KR_STATE_FAIL;
 	struct kr_query *qry = array_tail(req->rplan.pending);
 	if (!kr_budget_spend(req, KR_BUDGET_ROUNDS, 1)) {
-		kr_request_set_extended_error(req, KNOT_EDNS_EDE_OTHER, "too many steps");
+		kr_request_set_extended_error(
+				req, KNOT_EDNS_EDE_OTHER, "OGHD: exceeded iteration count limit");
 		return req->state = KR_STATE_FAIL;
 	}
 	if (is_out_of_time(qry))

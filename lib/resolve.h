@@ -47,6 +47,7 @@ struct kr_context {
 	int32_t vld_limit_crypto;	 /**< signature checks per answer */
 	struct kr_zonecut root_hints;
 	int32_t tls_padding;		 /**< -1 RFC 8467, 0 off, >= 2 block size */
+	uint64_t stream_idle_ms;	 /**< how long idle client streams are kept (told to clients, RFC 7828) */
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
 
 	/* State. */

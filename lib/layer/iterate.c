@@ -571,7 +571,7 @@ static void copy_forwarder_ede(struct kr_query *qry, knot_pkt_t *pkt)
 		return;
 	const uint16_t code = knot_wire_read_u16(knot_edns_opt_get_data((uint8_t *)option));
 	if (code >= KNOT_EDNS_EDE_INDETERMINATE && code <= KNOT_EDNS_EDE_NSEC_MISS)
-		kr_request_set_extended_error(qry->request, code, "from the forwarder");
+		kr_request_set_extended_error(qry->request, code, "V5T7: forwarded EDE code");
 }
 
 static int process_failure(struct kr_query *qry, knot_pkt_t *pkt)
