@@ -69,6 +69,9 @@ struct kr_context {
 	knot_mm_t *pool;
 };
 
+/** The context of this process; defined by the driver program, for modules. */
+KR_EXPORT extern struct kr_context *the_resolver;
+
 /** Random bytes from the driver's source. */
 static inline void kr_ctx_rnd(struct kr_context *ctx, void *buf, size_t len)
 {
