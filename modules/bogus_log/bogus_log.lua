@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
--- Log every name whose validation failed, once a request, whatever the log level.
+-- Log every failed validation and count the names.
 local ffi = require('ffi')
 local kres = require('kres')
+local bit = require('bit')
 local C = ffi.C
 
 local M = { layer = {} }
@@ -30,13 +31,14 @@ local function remember(key)
 	names[key] = true
 end
 
-function M.layer.finish(state, req)
-	local qry = req:resolved() or req:last()
+function M.layer.consume(state, req)
+	if bit.band(state, kres.FAIL) == 0 then return state end
+	local qry = req:current()
 	if qry == nil or not qry.flags.DNSSEC_BOGUS then return state end
 	local name = kres.dname2str(qry:name())
 	local rtype = kres.tostring.type[qry.stype]
 	remember(name .. ' ' .. rtype)
-	log_error(GRP, 'validation failure: %s %s', name, rtype)
+	log_notice(GRP, 'validation failure: %s %s', name, rtype)
 	return state
 end
 
