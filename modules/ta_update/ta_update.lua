@@ -1,0 +1,304 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Automated updates of trust anchors (RFC 5011): follow the keys of a zone as they come, stay, are
+-- revoked and go. The state of each key is kept in the key file (see trust_anchors).
+local ffi = require('ffi')
+local kres = require('kres')
+local C = ffi.C
+
+local M = {
+	hold_down_time = 30 * day, -- ms a new key is watched before it is trusted
+	refresh_time = nil,        -- ms between queries; nil = from the TTL
+	keep_removed = 0,          -- removed keys kept in the file
+	tracked = {},              -- zone -> { event = id, managed = bool }
+}
+
+local GRP = C.LOG_GRP_TAUPDATE
+-- RFC 5011 section 2.3
+local REFRESH_MIN, REFRESH_MAX, RETRY_MAX = 1 * hour, 15 * day, 1 * day
+local MISSING_FACTOR = 4
+
+local function log_key(key)
+	log_info(GRP, 'key: %d state: %s', key.key_tag, key.state)
+end
+
+local function setting(keyset, name)
+	if keyset[name] ~= nil then return keyset[name] end
+	return M[name]
+end
+
+-- The same key, whatever its flags; a DS stands for the key of its tag and algorithm.
+local function is_same_key(known, rr)
+	if known.type == kres.type.DS then
+		return known.key_tag == C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
+			and known.rdata:byte(3) == rr.rdata:byte(4)
+	end
+	return C.kr_dnssec_key_match(known.rdata, #known.rdata, rr.rdata, #rr.rdata) == 0
+end
+
+local function find_key(keyset, rr)
+	for _, key in ipairs(keyset) do
+		if is_same_key(key, rr) then return key end
+	end
+	return nil
+end
+
+-- A key that is not known yet: watch it for the hold-down time.
+local function new_key(keyset, rr, now)
+	local key = {
+		owner = rr.owner, type = rr.type, class = rr.class, ttl = rr.ttl, rdata = rr.rdata,
+		key_tag = C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata),
+		state = trust_anchors.key_state.Start,
+	}
+	if #keyset == 0 then
+		key.state = trust_anchors.key_state.Valid
+	else
+		key.state = trust_anchors.key_state.AddPend
+		key.timer = now + math.floor(setting(keyset, 'hold_down_time') / sec)
+	end
+	table.insert(keyset, key)
+	log_key(key)
+end
+
+-- A known key is in the answer.
+local function key_present(keyset, key, rr, now)
+	local states = trust_anchors.key_state
+	local revoked = C.kr_dnssec_key_revoked(rr.rdata)
+	if revoked then
+		if key.state == states.Valid or key.state == states.Missing then
+			key.state = states.Revoked
+			key.type, key.rdata = rr.type, rr.rdata
+			key.key_tag = C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
+			key.timer = now + math.floor(setting(keyset, 'hold_down_time') / sec)
+			log_key(key)
+		elseif key.state == states.AddPend then
+			key.state = states.Start -- never was trusted: forgotten
+		elseif key.state == states.Revoked and now >= (key.timer or 0) then
+			key.state, key.timer = states.Removed, nil
+			log_key(key)
+		end
+		return
+	end
+	if key.state == states.AddPend and now >= (key.timer or 0) then
+		key.state, key.timer = states.Valid, nil
+		log_key(key)
+	elseif key.state == states.Missing then
+		key.state, key.timer = states.Valid, nil
+		log_key(key)
+	end
+	if key.state == states.Valid and key.type == kres.type.DS then
+		key.type, key.rdata, key.ttl = rr.type, rr.rdata, rr.ttl
+	end
+end
+
+-- A known key is not in the answer.
+local function key_absent(keyset, key, now)
+	local states = trust_anchors.key_state
+	local hold_down = math.floor(setting(keyset, 'hold_down_time') / sec)
+	if key.state == states.Valid then
+		key.state, key.timer = states.Missing, now + MISSING_FACTOR * hold_down
+		log_key(key)
+	elseif key.state == states.Missing and now >= (key.timer or now) then
+		key.state, key.timer = states.Removed, nil
+		log_key(key)
+	elseif key.state == states.AddPend then
+		key.state = states.Start
+		log_key(key)
+	elseif key.state == states.Revoked and now >= (key.timer or 0) then
+		key.state, key.timer = states.Removed, nil
+		log_key(key)
+	end
+end
+
+local function forget_keys(keyset)
+	local states = trust_anchors.key_state
+	local kept, removed = {}, 0
+	for i = #keyset, 1, -1 do
+		local key = keyset[i]
+		local keep = key.state ~= states.Start
+		if key.state == states.Removed then
+			removed = removed + 1
+			keep = removed <= setting(keyset, 'keep_removed')
+		end
+		if keep then table.insert(kept, 1, key) end
+		keyset[i] = nil
+	end
+	for i, key in ipairs(kept) do keyset[i] = key end
+end
+
+local function copy_keys(keyset)
+	local copy = {}
+	for k, v in pairs(keyset) do copy[k] = v end
+	for i, key in ipairs(keyset) do
+		local key_copy = {}
+		for k, v in pairs(key) do key_copy[k] = v end
+		copy[i] = key_copy
+	end
+	return copy
+end
+
+local function has_trusted(keyset)
+	for _, key in ipairs(keyset) do
+		if key.state == trust_anchors.key_state.Valid or key.state == trust_anchors.key_state.Missing then
+			return true
+		end
+	end
+	return false
+end
+
+-- Apply a validated DNSKEY set. The old state stays in force if the new one cannot be written.
+local function update(keyset, pkt, now)
+	local fresh = copy_keys(keyset)
+	local seen = {}
+	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
+		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and C.kr_dnssec_key_ksk(rr.rdata) then
+			local key = find_key(fresh, rr)
+			if key then
+				key_present(fresh, key, rr, now)
+				seen[key] = true
+			elseif not C.kr_dnssec_key_revoked(rr.rdata) then
+				new_key(fresh, rr, now)
+				seen[fresh[#fresh]] = true
+			end
+		end
+	end
+	for _, key in ipairs(fresh) do
+		if not seen[key] then key_absent(fresh, key, now) end
+	end
+	forget_keys(fresh)
+	if not has_trusted(fresh) then
+		log_error(GRP, 'no trusted key of %s would be left: the update is not applied',
+			kres.dname2str(keyset.owner))
+		return false
+	end
+	if not trust_anchors.keyset_write(fresh) then return false end
+	for i = #keyset, 1, -1 do keyset[i] = nil end
+	for i, key in ipairs(fresh) do keyset[i] = key end
+	return trust_anchors.keyset_publish(keyset)
+end
+
+function M.cb_unmanagedkey_change(filename)
+	log_warn(GRP, 'you need to update package with trust anchors in "%s" before it breaks', filename)
+end
+
+-- Do the published keys differ from a file that is not ours to write?
+local function unmanaged_differs(keyset, pkt)
+	local seen = {}
+	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
+		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and C.kr_dnssec_key_ksk(rr.rdata) then
+			local key = find_key(keyset, rr)
+			if not key or C.kr_dnssec_key_revoked(rr.rdata) then return true end
+			seen[key] = true
+		end
+	end
+	for _, key in ipairs(keyset) do
+		if not seen[key] then return true end
+	end
+	return false
+end
+
+local function min_ttl(pkt)
+	local ttl = nil
+	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
+		if rr.type == kres.type.DNSKEY then ttl = math.min(ttl or rr.ttl, rr.ttl) end
+	end
+	return (ttl or 0) * sec
+end
+
+local function clamp(value, low, high)
+	return math.max(low, math.min(value, high))
+end
+
+-- When to ask again, RFC 5011 section 2.3.
+local function next_refresh(keyset, ttl_ms, failed)
+	local fixed = setting(keyset, 'refresh_time')
+	if fixed then return fixed end
+	if failed then return clamp(ttl_ms / 10, REFRESH_MIN, RETRY_MAX) end
+	return clamp(ttl_ms / 2, REFRESH_MIN, REFRESH_MAX)
+end
+
+local function report_failure(keyset, pkt)
+	local zone = kres.dname2str(keyset.owner)
+	if pkt == nil then
+		log_warn(GRP, 'active refresh failed, no answer to %s DNSKEY', zone)
+	elseif pkt:rcode() == kres.rcode.SERVFAIL then
+		log_warn(GRP, 'active refresh failed for %s with rcode: %d; if the keys in "%s" are out of '
+			.. 'date, replace the file', zone, pkt:rcode(), tostring(keyset.filename))
+	else
+		log_warn(GRP, 'active refresh failed for %s with rcode: %d', zone, pkt:rcode())
+	end
+end
+
+local refresh
+
+local function schedule(zone, ms)
+	local track = M.tracked[zone]
+	if not track then return end
+	log_info(GRP, 'next refresh for %s in %.3f hours', kres.dname2str(zone), ms / hour)
+	if track.event then event.cancel(track.event) end
+	track.event = event.after(ms, function ()
+		track.event = nil
+		refresh(zone)
+	end)
+end
+
+local function on_answer(zone, pkt, req)
+	local track, keyset = M.tracked[zone], trust_anchors.keysets[zone]
+	if not track or not keyset then return end
+	local good = pkt ~= nil and pkt:rcode() == kres.rcode.NOERROR and pkt:ancount() > 0
+		and req.rank == C.KR_RANK_SECURE
+	if not good then
+		report_failure(keyset, pkt)
+		return schedule(zone, next_refresh(keyset, track.ttl_ms or 0, true))
+	end
+	track.ttl_ms = min_ttl(pkt)
+	if track.managed then
+		update(keyset, pkt, os.time())
+	elseif unmanaged_differs(keyset, pkt) then
+		M.cb_unmanagedkey_change(tostring(keyset.filename))
+	end
+	schedule(zone, next_refresh(keyset, track.ttl_ms, false))
+end
+
+refresh = function (zone)
+	log_info(GRP, 'refreshing TA for %s', kres.dname2str(zone))
+	worker.resolve({
+		name = kres.dname2str(zone),
+		type = kres.type.DNSKEY,
+		options = { 'DNSSEC_WANT', 'NO_CACHE' },
+		finish = function (pkt, req) on_answer(zone, pkt, req) end,
+	})
+end
+
+-- Follow the keys of a zone that has anchors.
+function M.start(zone, managed)
+	if not trust_anchors.keysets[zone] then
+		error('[ta_update] TA must be configured first before tracking it', 2)
+	end
+	M.stop(zone)
+	M.tracked[zone] = { managed = managed and true or false }
+	M.tracked[zone].event = event.after(0, function ()
+		local track = M.tracked[zone]
+		if track then
+			track.event = nil
+			refresh(zone)
+		end
+	end)
+end
+
+function M.stop(zone)
+	local track = M.tracked[zone]
+	if track and track.event then event.cancel(track.event) end
+	M.tracked[zone] = nil
+end
+
+function M.init()
+	for zone, keyset in pairs(trust_anchors.keysets) do
+		if keyset.filename then M.start(zone, keyset.managed) end
+	end
+end
+
+function M.deinit()
+	for zone in pairs(M.tracked) do M.stop(zone) end
+end
+
+return M
