@@ -13,11 +13,20 @@
 #include "lib/generic/array.h"
 #include "lib/generic/trie.h"
 
-struct engine;
 struct worker_ctx;
 struct uv_loop_s;
 struct endpoint;
+struct network;
+struct network_listener;
+struct network_conn;
+struct proxy_peers;
 struct tls_credentials;
+struct turn;
+
+/** Default of network::conns_max, B-42. */
+#define NETWORK_CONNS_MAX 2048
+/** Default of network::conns_prefix_max, B-42. */
+#define NETWORK_CONNS_PREFIX_MAX 64
 
 /** What an endpoint is for. */
 typedef struct {
@@ -39,27 +48,52 @@ struct net_buflens {
 	int snd, rcv; /**< bytes, 0 = the system's */
 };
 
+/**
+ * Serves endpoints of foreign kinds (endpoint_flags_t::kind set). The socket is bound, listening and
+ * non-blocking; accepting is the handler's business.
+ * @param is_open  true: an endpoint is there to be served; false: it is about to be closed
+ * @param key      `ADDR#PORT` or a path
+ * @return 0 served; an error: nobody knows that kind (only looked at when opening)
+ */
+typedef int (*network_kind_f)(struct network *net, struct endpoint *ep, bool is_open,
+		const char *key, void *baton);
+
+/** Counters of what the worker never sees. */
+struct network_stats {
+	size_t udp_send_drops;	 /**< answers dropped as the socket did not take them (F-20) */
+	size_t udp_source_drops; /**< datagrams from ports or addresses never answered (I-45, I-46) */
+	size_t conns_refused;	 /**< connections over the limits of B-42 */
+	size_t conns_evicted;	 /**< idle connections closed to make room */
+	size_t conns_timeout;	 /**< connections closed by the timers of B-43 */
+};
+
 struct network {
 	struct uv_loop_s *loop;
 	struct worker_ctx *worker;
 
-	trie_t *endpoints;	/**< address key -> list of struct endpoint */
-	trie_t *endpoint_kinds; /**< kind -> Lua reference of its handler */
+	trie_t *endpoint_kinds; /**< kind -> Lua reference of its handler; the engine's own */
 	bool missing_kind_is_error; /**< true once configuration is over */
 
-	trie_t *proxy_addrs4, *proxy_addrs6; /**< peers allowed to speak PROXYv2 */
-	bool proxy_all4, proxy_all6;
-
-	struct tls_credentials *tls_credentials;
+	struct tls_credentials *tls_credentials; /**< daemon/tls/credentials.h */
 	trie_t *tls_client_params;
 	struct net_tcp_param tcp;
 	int tcp_backlog;
 	struct net_buflens listen_tcp_buflens, listen_udp_buflens;
 	size_t tcp_pipeline;	/**< net.tcp_pipeline */
+	size_t conns_max;	/**< client connections of the process */
+	size_t conns_prefix_max; /**< ... of an IPv4 address or an IPv6 /56 */
+	struct network_stats stats;
+
+	/* The room's own. */
+	network_kind_f kind_handler;
+	void *kind_baton;
+	struct proxy_peers *proxy;
+	struct network_listener *listeners;
+	struct network_private *priv;
 };
 
 struct endpoint {
-	void *handle;	 /**< the listening piece; type depends on flags */
+	void *handle;	 /**< whoever serves a foreign kind may keep something here */
 	int fd;
 	int family;	 /**< AF_INET, AF_INET6, AF_UNIX, or -1 */
 	uint16_t port;	 /**< 0 = not applicable */
@@ -88,5 +122,26 @@ int network_close(struct network *net, const char *addr, int port);
 /** Call fn for every endpoint. @param key text of the address or path */
 int network_foreach(struct network *net,
 		int (*fn)(const char *key, struct endpoint *ep, void *baton), void *baton);
-/** Hand endpoints of foreign kinds to those who registered them; @return number of unserved kinds */
+/** Hand endpoints of foreign kinds to the handler; every unserved one is logged. @return their number */
 int network_engage_endpoints(struct network *net);
+/** Set who serves endpoints of foreign kinds, "control" among them. */
+void network_set_kind_handler(struct network *net, network_kind_f fn, void *baton);
+/** Release endpoints of one kind whose handler goes away; they wait for network_engage_endpoints(). */
+void network_disengage_kind(struct network *net, const char *kind);
+/** Connections open at present. */
+size_t network_conns(const struct network *net);
+/**
+ * Attach a socket filter to all listening sockets, or take it off.
+ * @param prog_fd  file descriptor of a loaded eBPF program; -1: detach
+ */
+int network_bpf(struct network *net, int prog_fd);
+
+/** @name Peers allowed to speak PROXYv2 (net.proxy_allowed) @{ */
+/** Forget all. */
+void network_proxy_reset(struct network *net);
+/** Allow `ADDR[/LEN]`. @return 0; errors of kr_straddr_subnet(); kr_error(ENOMEM) */
+int network_proxy_allow(struct network *net, const char *subnet);
+/** Call fn with `ADDR/LEN` of each, host bits cleared; only `/0` of a family that has it. */
+void network_proxy_foreach(struct network *net, void (*fn)(const char *subnet, void *baton),
+		void *baton);
+/** @} */
