@@ -13,6 +13,7 @@
 struct engine;
 struct worker_ctx;
 struct qr_task;
+struct upstream;
 struct uv_loop_s;
 
 /** One client message with what the transport learned about it. Everything is lent. */
@@ -58,6 +59,7 @@ struct worker_stats {
 	size_t near_miss;   /**< upstream answers with wrong id or question (S-10) */
 	size_t joined;	    /**< questions that joined an identical one in flight */
 	size_t refused_full; /**< client queries refused because too much was in flight */
+	size_t l0_hits;	     /**< queries answered from the answer cache; part of `queries` */
 };
 
 /** The worker. Created by the engine; the_worker points at it. */
@@ -72,6 +74,13 @@ struct worker_ctx {
 	const struct sockaddr *out_addr4; /**< net.outgoing_v4 or NULL */
 	const struct sockaddr *out_addr6;
 	size_t tcp_pipeline_max;  /**< per upstream connection; net.tcp_pipeline */
+	/** Parameters of a TLS server (struct tls_client_param) or NULL; set by the engine, may be NULL. */
+	const void *(*tls_params)(struct worker_ctx *worker, const struct sockaddr *addr);
+	bool l0_enabled;	  /**< answer cache; off while a module has to see every query */
+	size_t l0_max_bytes;	  /**< its size; takes effect with the next generation */
+
+	/** Told right before the memory of a request is given back; NULL = nobody listens. */
+	void (*on_request_free)(struct kr_request *req);
 
 	struct worker_private *priv; /**< task lists, free lists, upstream tables */
 };
@@ -107,6 +116,8 @@ void worker_client_gone(struct worker_ctx *worker, struct worker_client *client)
 size_t worker_pending(const struct worker_ctx *worker);
 /** To be called at the end of each loop turn: cache commit. */
 void worker_loop_end(struct worker_ctx *worker);
+/** Questions under way to servers. */
+struct upstream *worker_upstream(const struct worker_ctx *worker);
 
 /** @name Internal queries (resolve(), modules) @{ */
 /** Question packet with RD, AD and OPT; DO and CD by the flags. malloc()ed, knot_pkt_free() it. */

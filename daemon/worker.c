@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+#include "daemon/worker.h"
+
+#include <string.h>
+#include <libknot/packet/wire.h>
+#include <libknot/rrtype/opt.h>
+
+#include "lib/check.h"
+#include "lib/log.h"
+#include "lib/mm.h"
+#include "daemon/answers.h"
+#include "daemon/inquiry.h"
+#include "daemon/siphash.h"
+#include "daemon/tally.h"
+#include "daemon/task.h"
+#include "daemon/upstream.h"
+
+#define SPARE_TASKS_MAX 256	/**< ended ones kept with their arena */
+#define QUESTION_BUCKETS 1024
+#define PUSH_OUT_AGE_MS 200	/**< a full house gives no place that was taken this recently */
+#define IMPATIENT_PENDING 16	/**< B-36 with more pending a client waits less */
+#define IMPATIENT_AGE_MS 1900
+#define UID_PROBES 16		/**< ids tried to keep request numbers apart */
+#define UID_INTERNAL 65536	/**< numbers of internal requests start here */
+
+struct worker_ctx *the_worker;
+
+struct task_list {
+	struct qr_task *oldest, *newest;
+};
+
+struct worker_private {
+	struct upstream *up;
+	struct answers *answers;
+	struct task_scratch scratch;
+	struct sip_key sip;
+	struct tally prefixes;	/**< B-35 */
+	struct tally questions; /**< B-37 */
+
+	struct task_list all;
+	struct task_list same[QUESTION_BUCKETS]; /**< clients' ones by question */
+	struct qr_task *spare;	/**< chained by `next` */
+	size_t spare_len;
+	size_t with_client;
+
+	uint8_t uids[65536 / 8]; /**< request numbers in use */
+	uint32_t internal_uid;
+};
+
+/* ---- lists ---- */
+
+/** One set of links of a task; the three kinds of list differ only in which they use. */
+#define LIST_APPEND(list, task, before, after) \
+	do { \
+		(task)->before = (list)->newest; \
+		(task)->after = NULL; \
+		if ((list)->newest) \
+			(list)->newest->after = (task); \
+		else \
+			(list)->oldest = (task); \
+		(list)->newest = (task); \
+	} while (0)
+
+#define LIST_REMOVE(list, task, before, after) \
+	do { \
+		if ((task)->before) \
+			(task)->before->after = (task)->after; \
+		else \
+			(list)->oldest = (task)->after; \
+		if ((task)->after) \
+			(task)->after->before = (task)->before; \
+		else \
+			(list)->newest = (task)->before; \
+	} while (0)
+
+static void client_link(struct worker_client *client, struct qr_task *task)
+{
+	task->client = client;
+	task->client_prev = NULL;
+	task->client_next = client->tasks;
+	if (client->tasks)
+		client->tasks->client_prev = task;
+	client->tasks = task;
+	client->in_flight += 1;
+	task->worker->priv->with_client += 1;
+}
+
+static void client_unlink(struct qr_task *task)
+{
+	struct worker_client *client = task->client;
+	if (!client)
+		return;
+	if (task->client_prev)
+		task->client_prev->client_next = task->client_next;
+	else
+		client->tasks = task->client_next;
+	if (task->client_next)
+		task->client_next->client_prev = task->client_prev;
+	client->in_flight -= 1;
+	task->client = NULL;
+	task->worker->priv->with_client -= 1;
+}
+
+static struct task_list *bucket_of(struct worker_private *priv, uint64_t question_hash)
+{
+	return &priv->same[question_hash % QUESTION_BUCKETS];
+}
+
+/* ---- request numbers ---- */
+
+static bool uid_is_used(const struct worker_private *priv, uint16_t uid)
+{
+	return priv->uids[uid / 8] & (1 << uid % 8);
+}
+
+/** The client's message id, or one close by if another request has it. */
+static unsigned uid_take(struct worker_private *priv, uint16_t id)
+{
+	uint16_t uid = id;
+	for (int i = 0; i < UID_PROBES && uid_is_used(priv, uid); ++i)
+		uid += 1;
+	priv->uids[uid / 8] |= 1 << uid % 8;
+	return uid;
+}
+
+static void uid_give(struct worker_private *priv, unsigned uid)
+{
+	if (uid < UID_INTERNAL)
+		priv->uids[uid / 8] &= ~(1 << uid % 8);
+}
+
+static unsigned uid_internal(struct worker_private *priv)
+{
+	priv->internal_uid += 1;
+	if (priv->internal_uid < UID_INTERNAL)
+		priv->internal_uid = UID_INTERNAL;
+	return priv->internal_uid;
+}
+
+/* ---- the end of a task ---- */
+
+static enum answers_via via_of(const struct kr_request_qsource_flags *flags)
+{
+	if (flags->tls || flags->http)
+		return ANSWERS_TLS;
+	return flags->tcp ? ANSWERS_STREAM : ANSWERS_UDP;
+}
+
+static bool is_udp(const struct worker_query *query)
+{
+	return via_of(&query->flags) == ANSWERS_UDP;
+}
+
+/** Largest answer to this message. */
+static uint16_t answer_limit(const struct worker_ctx *worker, const struct inquiry *inq, bool udp)
+{
+	if (!udp)
+		return KR_DNS_WIRE_MAX;
+	if (!inq->has_edns)
+		return KR_DNS_UDP_PLAIN;
+	const uint16_t ours = knot_edns_get_payload(worker->resolver->downstream_opt_rr);
+	return KR_MAX(KR_MIN(inq->payload, ours), KR_DNS_UDP_PLAIN);
+}
+
+/** B-36: who asked by UDP has given up or asked again; nobody is to be flooded with what he forgot. */
+static bool is_too_old(const struct qr_task *task)
+{
+	if (!is_udp(&task->query))
+		return false;
+	const struct worker_private *priv = task->worker->priv;
+	const uint64_t age = task->worker->resolver->now_ms - task->start_ms;
+	const bool impatient = task->prefix_key &&
+			       tally_count(&priv->prefixes, task->prefix_key) > IMPATIENT_PENDING;
+	return age > (impatient ? IMPATIENT_AGE_MS : WORKER_ANSWER_AGE_MAX_MS);
+}
+
+static void send_answer(struct qr_task *task)
+{
+	struct kr_request *req = &task->req;
+	struct worker_client *client = task->client;
+	if (!client)
+		return;
+	const bool unwanted = req->options.NO_ANSWER && (req->state & KR_STATE_FAIL);
+	struct bytes wire = {NULL, 0};
+	if (req->answer && !unwanted && !task->is_silent && !is_too_old(task))
+		wire = (struct bytes){req->answer->wire, req->answer->size};
+	else
+		task->worker->stats.dropped += 1;
+	client->answer(client, &task->query, wire, req);
+}
+
+static void remember_answer(struct qr_task *task)
+{
+	struct worker_ctx *worker = task->worker;
+	if (!worker->l0_enabled || !worker->priv->answers || task->req.options.NO_ANSWER ||
+			task->req.qsource.flags.internal)
+		return;
+	answers_store(worker->priv->answers, &task->inquiry, &task->req, via_of(&task->query.flags),
+			answer_limit(worker, &task->inquiry, is_udp(&task->query)),
+			worker->resolver->generation, worker->resolver->now_ms);
+}
+
+static void task_unlist(struct qr_task *task)
+{
+	struct worker_ctx *worker = task->worker;
+	struct worker_private *priv = worker->priv;
+	if (!task->is_listed)
+		return;
+	task->is_listed = false;
+	LIST_REMOVE(&priv->all, task, prev, next);
+	worker->stats.concurrent -= 1;
+	uid_give(priv, task->req.uid);
+	if (task->req.qsource.flags.internal)
+		return;
+	struct task_list *bucket = bucket_of(priv, task->question_hash);
+	LIST_REMOVE(bucket, task, same_prev, same_next);
+	tally_give(&priv->questions, task->question_hash);
+	worker->stats.rconcurrent -= 1;
+	if (task->prefix_key)
+		tally_give(&priv->prefixes, task->prefix_key);
+}
+
+static void task_recycle(struct qr_task *task)
+{
+	struct worker_ctx *worker = task->worker;
+	struct worker_private *priv = worker->priv;
+	if (worker->on_request_free)
+		worker->on_request_free(&task->req);
+	if (priv->spare_len >= SPARE_TASKS_MAX) {
+		task_free(task);
+		return;
+	}
+	task_reset(task);
+	task->next = priv->spare;
+	priv->spare = task;
+	priv->spare_len += 1;
+}
+
+static void on_task_end(struct qr_task *task)
+{
+	if (task->end_state)
+		*task->end_state = task->req.state;
+	send_answer(task);
+	remember_answer(task);
+	client_unlink(task);
+	task_unlist(task);
+	task_recycle(task);
+}
+
+static struct qr_task *spare_task(struct worker_ctx *worker)
+{
+	struct worker_private *priv = worker->priv;
+	struct qr_task *task = priv->spare;
+	if (!task)
+		return task_new(worker, priv->up, &priv->scratch, on_task_end);
+	priv->spare = task->next;
+	priv->spare_len -= 1;
+	task->next = NULL;
+	return task;
+}
+
+/* ---- admission ---- */
+
+/** B-35: a client is a /32 or a /56; datagrams are counted apart from what cannot be forged. */
+static uint64_t prefix_key(const struct worker_ctx *worker, const struct worker_query *query)
+{
+	const struct sockaddr *addr = query->addr;
+	const int family = kr_inaddr_family(addr);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	uint8_t key[9] = {0};
+	key[0] = (is_udp(query) ? 1 : 0) | (family == AF_INET6 ? 2 : 0);
+	memcpy(key + 1, kr_inaddr(addr), family == AF_INET6 ? 7 : 4);
+	return siphash24(&worker->priv->sip, key, sizeof(key)) | 1;
+}
+
+static uint64_t question_hash(const struct worker_ctx *worker, const struct inquiry *inq)
+{
+	uint8_t key[KNOT_DNAME_MAXLEN + 2];
+	memcpy(key, inq->qname, inq->qname_len);
+	knot_dname_to_lower(key);
+	knot_wire_write_u16(key + inq->qname_len, inq->qtype);
+	return siphash24(&worker->priv->sip, key, inq->qname_len + 2u);
+}
+
+/** A full house: the request that is there longest has to go. */
+static bool push_out_oldest(struct worker_ctx *worker)
+{
+	struct qr_task *task = worker->priv->all.oldest;
+	while (task && task->is_running)
+		task = task->next;
+	if (!task || worker->resolver->now_ms - task->start_ms < PUSH_OUT_AGE_MS)
+		return false;
+	kr_request_set_extended_error(&task->req, KNOT_EDNS_EDE_OTHER, "too busy");
+	task_end(task, KR_STATE_FAIL);
+	return true;
+}
+
+/** B-37: too many wait for the same answer: the oldest datagram among them is forgotten. */
+static bool push_out_same(struct worker_ctx *worker, uint64_t hash)
+{
+	struct qr_task *task = bucket_of(worker->priv, hash)->oldest;
+	while (task && (task->question_hash != hash || task->is_running || !is_udp(&task->query)))
+		task = task->same_next;
+	if (!task)
+		return false;
+	task->is_silent = true;
+	task_end(task, KR_STATE_FAIL);
+	return true;
+}
+
+static bool has_room(struct worker_ctx *worker, const struct worker_query *query, uint64_t prefix,
+		uint64_t question)
+{
+	const struct worker_private *priv = worker->priv;
+	const uint32_t limit = is_udp(query) ? WORKER_CLIENT_UDP_MAX : WORKER_CLIENT_STREAM_MAX;
+	if (prefix && tally_count(&priv->prefixes, prefix) >= limit)
+		return false;
+	if (tally_count(&priv->questions, question) >= WORKER_JOINED_MAX &&
+			!push_out_same(worker, question) && is_udp(query))
+		return false;
+	return worker->stats.concurrent < WORKER_REQUESTS_MAX || push_out_oldest(worker);
+}
+
+static void task_enlist(struct qr_task *task)
+{
+	struct worker_ctx *worker = task->worker;
+	struct worker_private *priv = worker->priv;
+	task->is_listed = true;
+	LIST_APPEND(&priv->all, task, prev, next);
+	worker->stats.queries += 1;
+	worker->stats.concurrent += 1;
+	if (task->req.qsource.flags.internal)
+		return;
+	struct task_list *bucket = bucket_of(priv, task->question_hash);
+	LIST_APPEND(bucket, task, same_prev, same_next);
+	tally_take(&priv->questions, task->question_hash, UINT32_MAX);
+	worker->stats.rconcurrent += 1;
+	if (task->prefix_key && tally_take(&priv->prefixes, task->prefix_key, UINT32_MAX) != 0)
+		task->prefix_key = 0;
+}
+
+/* ---- clients' messages ---- */
+
+static const struct sockaddr *keep_addr(union kr_sockaddr *place, const struct sockaddr *addr)
+{
+	const int len = addr ? kr_sockaddr_len(addr) : -1;
+	if (len < 0 || (size_t)len > sizeof(*place))
+		return NULL;
+	memcpy(place, addr, len);
+	return &place->ip;
+}
+
+static int keep_headers(struct qr_task *task, const kr_http_header_array_t *headers)
+{
+	knot_mm_t *pool = &task->req.pool;
+	kr_http_header_array_t *kept = &task->req.qsource.headers;
+	for (size_t i = 0; headers && i < headers->len; ++i) {
+		const kr_http_header_array_entry_t copy = {
+				.name = mm_strdup(pool, headers->at[i].name),
+				.value = mm_strdup(pool, headers->at[i].value),
+		};
+		if (!copy.name || !copy.value || array_push_mm(*kept, copy, pool) < 0)
+			return kr_error(ENOMEM);
+	}
+	return kr_ok();
+}
+
+/** Everything the request may want to know about how its question came. */
+static int fill_qsource(struct qr_task *task, const struct worker_query *query, knot_pkt_t *question)
+{
+	struct kr_request *req = &task->req;
+	task->query = *query;
+	task->query.wire = (struct bytes){NULL, 0};
+	task->query.headers = NULL;
+	task->query.addr = keep_addr(&task->addr, query->addr);
+	task->query.comm_addr = keep_addr(&task->comm_addr, query->comm_addr);
+	if (!task->query.comm_addr)
+		task->query.comm_addr = task->query.addr;
+	task->query.dst_addr = keep_addr(&task->dst_addr, query->dst_addr);
+	req->qsource.addr = task->query.addr;
+	req->qsource.comm_addr = task->query.comm_addr;
+	req->qsource.dst_addr = task->query.dst_addr;
+	req->qsource.packet = question;
+	req->qsource.flags = query->flags;
+	req->qsource.comm_flags = query->comm_flags;
+	req->qsource.size = query->wire.len;
+	req->qsource.stream_id = query->stream_id;
+	return keep_headers(task, query->headers);
+}
+
+static void answer_refusal(struct worker_ctx *worker, struct worker_client *client,
+		const struct worker_query *query, const struct inquiry *inq, uint16_t rcode)
+{
+	uint8_t buf[INQUIRY_REFUSAL_MAX];
+	const uint16_t payload = knot_edns_get_payload(worker->resolver->downstream_opt_rr);
+	const size_t len = inquiry_refusal(inq, query->wire, rcode, payload, buf);
+	client->answer(client, query, (struct bytes){buf, len}, NULL);
+}
+
+/** I-45, I-46: datagrams that cannot come from a client, or would be echoed for ever. */
+static bool is_echo(const struct worker_query *query)
+{
+	const struct sockaddr *peer = query->comm_addr ? query->comm_addr : query->addr;
+	if (!peer || !is_udp(query))
+		return false;
+	switch (kr_inaddr_port(peer)) {
+	case 0:
+	case 7:	 /* echo */
+	case 13: /* daytime */
+	case 17: /* quote of the day */
+	case 19: /* chargen */
+	case 37: /* time */
+		return true;
+	default:
+		break;
+	}
+	if (query->dst_addr && kr_sockaddr_cmp(peer, query->dst_addr) == 0)
+		return true;
+	const uint8_t *raw = (const uint8_t *)kr_inaddr(peer);
+	if (peer->sa_family == AF_INET)
+		return raw[0] >= 224; /* multicast, reserved, broadcast */
+	return peer->sa_family == AF_INET6 && raw[0] == 0xff;
+}
+
+/** Refuse for lack of room: a datagram gets nothing, a stream an answer. */
+static int refuse_full(struct worker_ctx *worker, struct worker_client *client,
+		const struct worker_query *query, const struct inquiry *inq)
+{
+	worker->stats.refused_full += 1;
+	if (is_udp(query)) {
+		worker->stats.dropped += 1;
+		return kr_error(EAGAIN);
+	}
+	answer_refusal(worker, client, query, inq, KNOT_RCODE_SERVFAIL);
+	return kr_error(EAGAIN);
+}
+
+/** A good question that L0 does not know. */
+static int admit(struct worker_ctx *worker, struct worker_client *client,
+		const struct worker_query *query, const struct inquiry *inq)
+{
+	const uint64_t prefix = prefix_key(worker, query);
+	const uint64_t hash = question_hash(worker, inq);
+	struct qr_task *task = has_room(worker, query, prefix, hash) ? spare_task(worker) : NULL;
+	if (!task)
+		return refuse_full(worker, client, query, inq);
+	knot_pkt_t *question = task_parse(task, query->wire);
+	if (!question || fill_qsource(task, query, question) != 0) {
+		task_recycle(task);
+		answer_refusal(worker, client, query, inq, KNOT_RCODE_FORMERR);
+		return kr_ok();
+	}
+	task->inquiry = *inq;
+	task->inquiry.qname = knot_pkt_qname(question);
+	task->prefix_key = prefix;
+	task->question_hash = hash;
+	task->req.uid = uid_take(worker->priv, inq->id);
+	task_begin(task);
+	task_enlist(task);
+	client_link(client, task);
+	task_start(task, question);
+	return kr_ok();
+}
+
+static struct bytes find_answer(struct worker_ctx *worker, const struct worker_query *query,
+		const struct inquiry *inq)
+{
+	struct kr_context *ctx = worker->resolver;
+	if (!worker->l0_enabled || !worker->priv->answers || query->headers)
+		return (struct bytes){NULL, 0};
+	const uint32_t rotate = ctx->options.REORDER_RR ? kr_ctx_rnd32(ctx) : 0;
+	return answers_find(worker->priv->answers, inq, query->wire, via_of(&query->flags),
+			answer_limit(worker, inq, is_udp(query)), ctx->generation, ctx->now_ms,
+			rotate);
+}
+
+int worker_submit(struct worker_ctx *worker, struct worker_client *client,
+		const struct worker_query *query)
+{
+	struct inquiry inq;
+	inquiry_examine(&inq, query->wire, !is_udp(query));
+	if (inq.verdict == INQUIRY_DROP || is_echo(query)) {
+		worker->stats.dropped += 1;
+		return kr_error(EBADMSG);
+	}
+	if (inq.verdict == INQUIRY_REFUSE) {
+		answer_refusal(worker, client, query, &inq, inq.rcode);
+		return kr_ok();
+	}
+	const struct bytes known = find_answer(worker, query, &inq);
+	if (known.at) {
+		worker->stats.queries += 1;
+		worker->stats.l0_hits += 1;
+		client->answer(client, query, known, NULL);
+		return kr_ok();
+	}
+	return admit(worker, client, query, &inq);
+}
+
+void worker_client_gone(struct worker_ctx *worker, struct worker_client *client)
+{
+	while (client->tasks)
+		client_unlink(client->tasks);
+}
+
+size_t worker_pending(const struct worker_ctx *worker)
+{
+	return worker->priv ? worker->priv->with_client : 0;
+}
+
+void worker_loop_end(struct worker_ctx *worker)
+{
+	if (kr_cache_is_open(&worker->resolver->cache))
+		kr_cache_commit(&worker->resolver->cache);
+}
+
+struct upstream *worker_upstream(const struct worker_ctx *worker)
+{
+	return worker->priv ? worker->priv->up : NULL;
+}
+
+/* ---- internal queries ---- */
+
+knot_pkt_t *worker_resolve_mk_pkt_dname(knot_dname_t *qname, uint16_t qtype, uint16_t qclass,
+		const struct kr_qflags *options)
+{
+	knot_pkt_t *pkt = knot_pkt_new(NULL, KR_EDNS_PAYLOAD, NULL);
+	if (!pkt)
+		return NULL;
+	knot_rrset_t *opt = knot_rrset_copy(the_worker->resolver->downstream_opt_rr, NULL);
+	int ret = opt ? knot_pkt_put_question(pkt, qname, qclass, qtype) : KNOT_ENOMEM;
+	if (ret == KNOT_EOK) {
+		kr_ctx_rnd(the_worker->resolver, pkt->wire, sizeof(uint16_t)); /* the id */
+		knot_wire_set_rd(pkt->wire);
+		knot_wire_set_ad(pkt->wire);
+		if (options && options->DNSSEC_CD)
+			knot_wire_set_cd(pkt->wire);
+		if (options && options->DNSSEC_WANT)
+			knot_edns_set_do(opt);
+		ret = knot_pkt_begin(pkt, KNOT_ADDITIONAL);
+	}
+	if (ret == KNOT_EOK)
+		ret = knot_pkt_put(pkt, KNOT_COMPR_HINT_NONE, opt, 0);
+	knot_rrset_free(opt, NULL);
+	if (ret != KNOT_EOK || knot_pkt_parse(pkt, 0) != KNOT_EOK) {
+		knot_pkt_free(pkt);
+		return NULL;
+	}
+	return pkt;
+}
+
+knot_pkt_t *worker_resolve_mk_pkt(const char *qname_str, uint16_t qtype, uint16_t qclass,
+		const struct kr_qflags *options)
+{
+	knot_dname_storage_t qname;
+	if (!qname_str || !knot_dname_from_str(qname, qname_str, sizeof(qname)))
+		return NULL;
+	return worker_resolve_mk_pkt_dname(qname, qtype, qclass, options);
+}
+
+struct qr_task *worker_resolve_start(knot_pkt_t *query, struct kr_qflags options)
+{
+	struct worker_ctx *worker = the_worker;
+	if (!worker || !query)
+		return NULL;
+	struct qr_task *task = spare_task(worker);
+	knot_pkt_t *question =
+			task ? task_parse(task, (struct bytes){query->wire, query->size}) : NULL;
+	if (!question || question->qname_size == 0) {
+		if (task)
+			task_recycle(task);
+		return NULL;
+	}
+	struct kr_request *req = &task->req;
+	req->uid = uid_internal(worker->priv);
+	req->qsource.packet = question;
+	req->qsource.flags.internal = true;
+	req->qsource.comm_flags.internal = true;
+	req->qsource.size = query->size;
+	req->qsource.stream_id = -1;
+	task_begin(task);
+	kr_qflags_set(&req->options, options);
+	return task;
+}
+
+int worker_resolve_exec(struct qr_task *task, knot_pkt_t *query)
+{
+	int end_state = KR_STATE_CONSUME;
+	if (!task)
+		return kr_error(EINVAL);
+	task->end_state = &end_state;
+	task_enlist(task);
+	task_start(task, (knot_pkt_t *)task->req.qsource.packet);
+	if (end_state == KR_STATE_CONSUME) { /* it goes on without us */
+		task->end_state = NULL;
+		return kr_ok();
+	}
+	return end_state == KR_STATE_DONE ? kr_ok() : kr_error(EIO);
+}
+
+struct kr_request *worker_task_request(struct qr_task *task)
+{
+	return task ? &task->req : NULL;
+}
+
+/* ---- life ---- */
+
+int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct netio *io)
+{
+	struct worker_private *priv = calloc(1, sizeof(*priv));
+	if (!priv)
+		return kr_error(ENOMEM);
+	worker->resolver = resolver;
+	worker->io = io;
+	worker->priv = priv;
+	worker->count = 1;
+	if (worker->tcp_pipeline_max == 0)
+		worker->tcp_pipeline_max = 100;
+	if (worker->l0_max_bytes == 0)
+		worker->l0_max_bytes = ANSWERS_BYTES_DEFAULT;
+	the_worker = worker;
+	uint8_t seed[16];
+	kr_ctx_rnd(resolver, seed, sizeof(seed));
+	kr_ctx_rnd(resolver, &priv->sip, sizeof(priv->sip));
+	priv->internal_uid = UID_INTERNAL;
+	priv->up = upstream_new(worker, task_answered, task_near_miss);
+	priv->answers = answers_new(worker->l0_max_bytes, seed);
+	if (!priv->up || !priv->answers || tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
+			tally_init(&priv->questions, WORKER_REQUESTS_MAX) != 0) {
+		worker_deinit(worker);
+		return kr_error(ENOMEM);
+	}
+	return kr_ok();
+}
+
+void worker_deinit(struct worker_ctx *worker)
+{
+	struct worker_private *priv = worker->priv;
+	if (!priv)
+		return;
+	while (priv->all.oldest)
+		task_end(priv->all.oldest, KR_STATE_FAIL);
+	while (priv->spare) {
+		struct qr_task *task = priv->spare;
+		priv->spare = task->next;
+		task_free(task);
+	}
+	upstream_free(priv->up);
+	answers_free(priv->answers);
+	task_scratch_deinit(&priv->scratch);
+	tally_deinit(&priv->prefixes);
+	tally_deinit(&priv->questions);
+	free(priv);
+	worker->priv = NULL;
+	if (the_worker == worker)
+		the_worker = NULL;
+}
