@@ -101,6 +101,13 @@ kr_log_target_t kr_log_target_get(void);
 KR_EXPORT
 int kr_log_target_set(kr_log_target_t target);
 
+/** Takes finished lines when the target is syslog (journal with fields). file and line: CODE_FILE=, CODE_LINE= or NULL. */
+typedef void (*kr_log_sink_f)(enum kr_log_group group, kr_log_level_t level, const char *file,
+		const char *line, const char *func, const char *text);
+/** @param sink NULL = syslog(3) */
+KR_EXPORT
+void kr_log_set_sink(kr_log_sink_f sink);
+
 /** Write one line; use the macros. */
 KR_EXPORT KR_PRINTF(6, 7)
 void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file, const char *line,

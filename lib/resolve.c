@@ -16,6 +16,8 @@
 
 #define VERBOSE(qry, ...) kr_log_q((qry), RESOLVER, __VA_ARGS__)
 
+struct kr_context *the_resolver = NULL;
+
 /* ---- context ---- */
 
 static knot_rrset_t *opt_template(uint16_t payload, knot_mm_t *pool)
@@ -68,7 +70,8 @@ void kr_context_deinit(struct kr_context *ctx)
 	knot_rrset_free(ctx->upstream_opt_rr, ctx->pool);
 	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
 		free(ctx->hooks[i]);
-		ctx->hooks[i] = NULL;
+		free(ctx->hooks_retired[i]);
+		ctx->hooks[i] = ctx->hooks_retired[i] = NULL;
 	}
 }
 

@@ -56,6 +56,7 @@ struct kr_context {
 	struct kr_failcache *failures;
 	module_array_t *modules;	 /**< in processing order; the driver's own array */
 	const kr_layer_api_t **hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
+	const kr_layer_api_t **hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
 	uint64_t generation;		 /**< changes with configuration, rules, anchors, cache clearing */
 	uint64_t budget_hits[KR_BUDGET_COUNT];
 	uint64_t budget_logged_ms[KR_BUDGET_COUNT];
@@ -69,7 +70,7 @@ struct kr_context {
 	knot_mm_t *pool;
 };
 
-/** The context of this process; defined by the driver program, for modules. */
+/** The context of this process, for modules; set by the driver program. */
 KR_EXPORT extern struct kr_context *the_resolver;
 
 /** Random bytes from the driver's source. */

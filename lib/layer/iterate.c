@@ -2,6 +2,7 @@
 
 #include "lib/layer/iterate.h"
 
+#include <libknot/codes.h>
 #include <libknot/descriptor.h>
 #include <libknot/rrtype/rdname.h>
 #include <libknot/rrtype/opt.h>
