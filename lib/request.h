@@ -16,6 +16,7 @@
 #include "lib/rrs.h"
 
 struct kr_context;
+struct kr_validation;
 
 /** EDE codes beyond libknot's table (RFC 8914 and registry). */
 #define KR_EDE_NONE (-1)
@@ -97,6 +98,7 @@ struct kr_request {
 	uint8_t rank;		     /**< after finalisation: SECURE or INITIAL */
 	struct kr_extended_error extended_error;
 	struct kr_budget budget;
+	struct kr_validation *validation; /**< what the validator found out; its own, on the pool */
 	unsigned int count_no_nsaddr; /**< server names without address in a row */
 	unsigned int count_fail_row;  /**< failed answers in a row */
 	bool is_finished;	      /**< finish walk has run */

@@ -112,7 +112,8 @@ struct kr_query {
 	uint16_t asked_type;
 
 	/* Work of the validator. */
-	int32_t vld_limit_crypto_remains;
+	int32_t vld_limit_crypto_remains; /**< signature checks left for the answer of vld_limit_uid (B-14) */
+	int32_t vld_units_remain;	  /**< ... in units */
 	uint32_t vld_limit_uid;
 	uint8_t chain_steps;		/**< trust chain sub-queries pushed for this query */
 
