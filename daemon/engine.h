@@ -20,6 +20,10 @@ struct engine {
 	char *hostname;
 	struct lua_State *L;
 	struct worker_ctx worker;
+	struct netio *io;
+	bool is_stopping;  /**< quit() was called, maybe before the loop ran */
+	int exit_status;
+	bool is_quiet;	   /**< -q: no prompts */
 };
 
 KR_EXPORT extern struct engine *the_engine;
@@ -39,6 +43,12 @@ int engine_loadconf(struct engine *engine, const char *path);
 int engine_loadstr(struct engine *engine, const char *code, const char *name);
 /** Evaluate a console line. @param[out] out malloc()ed text or NULL @return 0, or 1 if it is an error's text */
 int engine_cmd(struct engine *engine, const char *line, bool raw, char **out);
+/** Same with the result as one JSON object: {"ok":bool,"result":value} or {"ok":false,"error":text}. */
+int engine_cmd_json(struct engine *engine, const char *line, char **out);
+/** lua_pcall() whose error value is a text with traceback. */
+int engine_pcall(struct lua_State *L, int argc, int retc);
+/** Leave the loop; the process ends with this status. */
+void engine_stop(struct engine *engine, int exit_status);
 /** Defaults for what the configuration left open (cache, root hints). */
 int engine_start_defaults(struct engine *engine);
 /** Unload modules, close Lua, worker and cache. */

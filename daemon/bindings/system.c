@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/bindings/impl.h"
+
+#include <dirent.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/libdir.h"
+#include "kresconfig.h"
+#include "lib/log.h"
+
+static int sys_quit(lua_State *L)
+{
+	int status = 0;
+	if (lua_type(L, 1) == LUA_TNUMBER)
+		status = luab_number(L, 1, 0, 255, "the exit status");
+	engine_stop(the_engine, status);
+	return 0;
+}
+
+static int sys_hostname(lua_State *L)
+{
+	if (lua_gettop(L) > 0) {
+		if (lua_type(L, 1) != LUA_TSTRING || lua_objlen(L, 1) == 0)
+			return luab_error(L, "expected hostname() or hostname(string name)");
+		int ret = engine_set_hostname(the_engine, lua_tostring(L, 1));
+		if (ret != 0)
+			return luab_oserror(L, ret);
+	}
+	const char *name = engine_hostname(the_engine);
+	if (!name)
+		return luab_error(L, "cannot learn the name of this host");
+	lua_pushstring(L, name);
+	return 1;
+}
+
+static int sys_package_version(lua_State *L)
+{
+	lua_pushliteral(L, PACKAGE_VERSION);
+	return 1;
+}
+
+static int sys_user(lua_State *L)
+{
+	const int argc = lua_gettop(L);
+	if (argc < 1 || argc > 2 || lua_type(L, 1) != LUA_TSTRING ||
+			(argc == 2 && lua_type(L, 2) != LUA_TSTRING))
+		return luab_error(L, "expected user(string user[, string group])");
+	const char *user = lua_tostring(L, 1);
+	const struct passwd *pw = getpwnam(user);
+	if (!pw)
+		return luab_error(L, "unknown user '%s'", user);
+	const uid_t uid = pw->pw_uid;
+	gid_t gid = getgid();
+	if (argc == 2) {
+		const struct group *gr = getgrnam(lua_tostring(L, 2));
+		if (!gr)
+			return luab_error(L, "unknown group '%s'", lua_tostring(L, 2));
+		gid = gr->gr_gid;
+	}
+	/* Supplementary groups of root would outlive the change of user. */
+	if (geteuid() == 0 && initgroups(user, gid) != 0)
+		return luab_oserror(L, errno);
+	if (setregid(gid, gid) != 0 || setreuid(uid, uid) != 0)
+		return luab_oserror(L, errno);
+	return luab_true(L);
+}
+
+static int sys_list_dir(lua_State *L)
+{
+	lua_newtable(L);
+	DIR *dir = lua_type(L, 1) == LUA_TSTRING ? opendir(lua_tostring(L, 1)) : NULL;
+	if (!dir)
+		return 1;
+	int n = 0;
+	for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		lua_pushstring(L, entry->d_name);
+		lua_rawseti(L, -2, ++n);
+	}
+	closedir(dir);
+	return 1;
+}
+
+static int sys_hint_root_file(lua_State *L)
+{
+	const char *path = lua_gettop(L) > 0 && !lua_isnil(L, 1) ? luaL_checkstring(L, 1) : NULL;
+	const char *err = engine_hint_root_file(&the_engine->resolver, path);
+	if (err)
+		return luab_error(L, "%s (%s)", err, path ? path : kr_root_hints_path());
+	return luab_true(L);
+}
+
+/** Keep a value under a name in the registry, for C to find: _registry(key, value). */
+static int sys_registry(lua_State *L)
+{
+	luaL_checkstring(L, 1);
+	lua_settop(L, 2);
+	lua_setfield(L, LUA_REGISTRYINDEX, lua_tostring(L, 1));
+	return 0;
+}
+
+/** Make a table the environment of everything that runs from now on: _set_globals(table). */
+static int sys_set_globals(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_State *main = the_engine->L;
+	lua_pushvalue(L, 1);
+	if (L != main)
+		lua_xmove(L, main, 1);
+	lua_replace(main, LUA_GLOBALSINDEX);
+	return 0;
+}
+
+/** _trace_error(message): raise an error of the traced kind. */
+static int sys_trace_error(lua_State *L)
+{
+	return luab_error(L, "%s", luaL_checkstring(L, 1));
+}
+
+void luab_system(lua_State *L)
+{
+	lua_register(L, "quit", sys_quit);
+	lua_register(L, "hostname", sys_hostname);
+	lua_register(L, "package_version", sys_package_version);
+	lua_register(L, "user", sys_user);
+	lua_register(L, "kluautil_list_dir", sys_list_dir);
+	lua_register(L, "_hint_root_file", sys_hint_root_file);
+	lua_register(L, "_registry", sys_registry);
+	lua_register(L, "_set_globals", sys_set_globals);
+	lua_register(L, "_trace_error", sys_trace_error);
+
+	lua_newtable(L);
+	luab_setstr(L, "libdir", kr_libdir());
+	luab_setstr(L, "etcdir", kr_etcdir());
+	luab_setstr(L, "rundir", RUNDIR);
+	luab_setstr(L, "keyfile", kr_keyfile_path());
+	luab_setstr(L, "root_hints", kr_root_hints_path());
+	luab_setstr(L, "cache_dir", SYSTEMD_CACHE_DIR);
+	lua_setglobal(L, "_paths");
+	lua_pushliteral(L, libknot_SONAME);
+	lua_setglobal(L, "libknot_SONAME");
+	lua_pushliteral(L, libzscanner_SONAME);
+	lua_setglobal(L, "libzscanner_SONAME");
+	static const struct {
+		const char *name;
+		int level;
+	} levels[] = {
+		{"LOG_CRIT", LOG_CRIT},
+		{"LOG_ERR", LOG_ERR},
+		{"LOG_WARNING", LOG_WARNING},
+		{"LOG_NOTICE", LOG_NOTICE},
+		{"LOG_INFO", LOG_INFO},
+		{"LOG_DEBUG", LOG_DEBUG},
+	};
+	for (size_t i = 0; i < KR_COUNT_OF(levels); ++i) {
+		lua_pushinteger(L, levels[i].level);
+		lua_setglobal(L, levels[i].name);
+	}
+}

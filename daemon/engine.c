@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/engine.h"
+
+#include <fcntl.h>
+#include <libzscanner/scanner.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "daemon/bindings/impl.h"
+#include "daemon/ffi_layer.h"
+#include "daemon/libdir.h"
+#include "kresconfig.h"
+#include "lib/log.h"
+
+struct engine *the_engine;
+struct kr_context *the_resolver;
+
+/** Connections that may wait to be accepted. */
+#define TCP_BACKLOG 128
+/** Field of the registry with the function that puts the place of the configuration into an error. */
+#define CONFIG_ERROR_KEY "kres.config_error"
+
+/* ---- Lua state ---- */
+
+/** Message handler: texts without a traceback get one. */
+static int add_traceback(lua_State *L)
+{
+	const char *text = lua_tostring(L, 1);
+	if (!text) {
+		if (!luaL_callmeta(L, 1, "__tostring"))
+			lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+		lua_replace(L, 1);
+		text = lua_tostring(L, 1);
+	}
+	if (text && strstr(text, "\nERROR: "))
+		return 1; /* traced where it was raised */
+	luaL_traceback(L, L, text, 1);
+	return 1;
+}
+
+int engine_pcall(lua_State *L, int argc, int retc)
+{
+	const int handler = lua_gettop(L) - argc;
+	lua_pushcfunction(L, add_traceback);
+	lua_insert(L, handler);
+	int ret = lua_pcall(L, argc, retc, handler);
+	lua_remove(L, handler);
+	return ret;
+}
+
+/** Prepend our folders to the paths on which Lua looks for modules. */
+static void set_package_path(lua_State *L)
+{
+	const char *dir = kr_libdir();
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "path");
+	lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", dir, dir, lua_tostring(L, -1));
+	lua_setfield(L, -3, "path");
+	lua_pop(L, 1);
+	lua_getfield(L, -1, "cpath");
+	lua_pushfstring(L, "%s/?%s;%s", dir, LIBEXT, lua_tostring(L, -1));
+	lua_setfield(L, -3, "cpath");
+	lua_pop(L, 2);
+}
+
+static void seed_math_random(lua_State *L)
+{
+	lua_getglobal(L, "math");
+	lua_getfield(L, -1, "randomseed");
+	lua_pushnumber(L, kr_ctx_rnd32(the_resolver));
+	lua_call(L, 1, 0);
+	lua_pop(L, 1);
+}
+
+static int lua_init(struct engine *engine)
+{
+	lua_State *L = engine->L = luaL_newstate();
+	if (!L)
+		return kr_error(ENOMEM);
+	luaL_openlibs(L);
+	set_package_path(L);
+	seed_math_random(L);
+	lua_newtable(L);
+	lua_setfield(L, LUA_REGISTRYINDEX, "kres.request_finish");
+	luab_register_all(L);
+	return kr_ok();
+}
+
+/* ---- Life ---- */
+
+int engine_init(struct engine *engine, struct netio *io)
+{
+	the_engine = engine;
+	the_resolver = &engine->resolver;
+	engine->pool = calloc(1, sizeof(*engine->pool));
+	if (!engine->pool)
+		return kr_error(ENOMEM);
+	mm_ctx_mempool2(engine->pool, 4096);
+	int ret = engine->pool->ctx ? kr_context_init(&engine->resolver, engine->pool)
+				    : kr_error(ENOMEM);
+	if (ret != 0)
+		return ret;
+	engine->resolver.modules = &engine->modules;
+	array_push(engine->backends, kr_cdb_lmdb());
+	network_init(&engine->net, engine->net.loop, TCP_BACKLOG);
+	engine->net.worker = &engine->worker;
+	engine->worker.engine = engine;
+	engine->worker.loop = engine->net.loop;
+	if (!engine->worker.count)
+		engine->worker.count = 1;
+	engine->io = io;
+	ret = worker_init(&engine->worker, &engine->resolver, io);
+	if (ret != 0)
+		return ret;
+	engine->worker.on_request_free = ffi_request_free;
+	return lua_init(engine);
+}
+
+int engine_load_sandbox(struct engine *engine)
+{
+	lua_State *L = engine->L;
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/sandbox.lua", kr_libdir());
+	int ret = luaL_loadfile(L, path);
+	if (ret == 0)
+		ret = engine_pcall(L, 0, 0);
+	if (ret != 0) {
+		kr_log_error(SYSTEM, "error: cannot start the Lua environment (%s): %s\n", path,
+				lua_tostring(L, -1));
+		lua_pop(L, 1);
+		return kr_error(EINVAL);
+	}
+	return kr_ok();
+}
+
+/** Unload modules from the last to the first. */
+static void unload_modules(struct engine *engine)
+{
+	while (engine->modules.len > 0) {
+		struct kr_module *module = array_tail(engine->modules);
+		engine_unregister(engine, module->name);
+	}
+	array_clear(engine->modules);
+}
+
+void engine_deinit(struct engine *engine)
+{
+	if (!engine || the_engine != engine)
+		return;
+	/* Requests first: their finish hooks want the modules. Modules next: they may close endpoints. */
+	worker_deinit(&engine->worker);
+	if (engine->L) {
+		unload_modules(engine);
+		luab_event_deinit();
+	}
+	network_deinit(&engine->net);
+	kr_cache_close(&engine->resolver.cache);
+	if (engine->L) {
+		lua_close(engine->L);
+		engine->L = NULL;
+	}
+	kr_context_deinit(&engine->resolver);
+	array_clear(engine->backends);
+	free(engine->hostname);
+	engine->hostname = NULL;
+	if (engine->pool)
+		mp_delete(engine->pool->ctx);
+	free(engine->pool);
+	engine->pool = NULL;
+	the_engine = NULL;
+	the_resolver = NULL;
+}
+
+void engine_stop(struct engine *engine, int exit_status)
+{
+	engine->is_stopping = true;
+	engine->exit_status = exit_status;
+	if (engine->net.loop)
+		uv_stop(engine->net.loop);
+}
+
+/* ---- Running Lua ---- */
+
+static void log_config_error(lua_State *L)
+{
+	char dir[PATH_MAX] = "?";
+	if (!getcwd(dir, sizeof(dir)))
+		dir[0] = '?';
+	kr_log_error(SYSTEM, "error while loading config: %s (workdir '%s')\n",
+			lua_tostring(L, -1), dir);
+}
+
+/** Message handler: as written in Lua, else like everywhere. */
+static int on_config_error(lua_State *L)
+{
+	add_traceback(L);
+	lua_settop(L, 1);
+	lua_getfield(L, LUA_REGISTRYINDEX, CONFIG_ERROR_KEY);
+	if (!lua_isfunction(L, -1)) {
+		lua_pop(L, 1);
+		return 1;
+	}
+	lua_insert(L, 1);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
+/** Run the chunk (or log the error text) at the top of the stack. */
+static int run_config(lua_State *L, int load_result)
+{
+	if (load_result == 0) {
+		lua_pushcfunction(L, on_config_error);
+		lua_insert(L, -2);
+		load_result = lua_pcall(L, 0, 0, -2);
+		lua_remove(L, load_result == 0 ? -1 : -2);
+	}
+	if (load_result == 0)
+		return kr_ok();
+	log_config_error(L);
+	lua_pop(L, 1);
+	return kr_error(EINVAL);
+}
+
+int engine_loadconf(struct engine *engine, const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		lua_pushfstring(engine->L, "%s: %s", path, strerror(EISDIR));
+		return run_config(engine->L, LUA_ERRFILE);
+	}
+	return run_config(engine->L, luaL_loadfile(engine->L, path));
+}
+
+int engine_loadstr(struct engine *engine, const char *code, const char *name)
+{
+	char chunk[256];
+	snprintf(chunk, sizeof(chunk), "=%s", name);
+	return run_config(engine->L, luaL_loadbuffer(engine->L, code, strlen(code), chunk));
+}
+
+/** Call a global of the sandbox that turns a line into text. */
+static int eval_line(struct engine *engine, const char *function, const char *line, bool raw,
+		char **out)
+{
+	lua_State *L = engine->L;
+	const int top = lua_gettop(L);
+	*out = NULL;
+	lua_getglobal(L, function);
+	lua_pushstring(L, line);
+	lua_pushboolean(L, raw);
+	const int ret = engine_pcall(L, 2, LUA_MULTRET);
+	if (lua_gettop(L) > top && (lua_isstring(L, -1))) {
+		size_t len;
+		const char *text = lua_tolstring(L, -1, &len);
+		*out = malloc(len + 1);
+		if (*out)
+			memcpy(*out, text, len + 1);
+	}
+	lua_settop(L, top);
+	return ret != 0;
+}
+
+int engine_cmd(struct engine *engine, const char *line, bool raw, char **out)
+{
+	return eval_line(engine, "eval_cmd", line, raw, out);
+}
+
+int engine_cmd_json(struct engine *engine, const char *line, char **out)
+{
+	return eval_line(engine, "_eval_cmd_json", line, true, out);
+}
+
+int engine_start_defaults(struct engine *engine)
+{
+	static const char code[] = "_postconfig_defaults()";
+	return engine_loadstr(engine, code, "defaults");
+}
+
+/* ---- Modules ---- */
+
+static ssize_t module_index(const struct engine *engine, const char *name)
+{
+	for (size_t i = 0; i < engine->modules.len; ++i)
+		if (strcmp(engine->modules.at[i]->name, name) == 0)
+			return i;
+	return -1;
+}
+
+static void module_free(struct engine *engine, struct kr_module *module)
+{
+	if (ffi_layer_is_lua(module))
+		ffi_layer_unload(engine, module);
+	else
+		kr_module_unload(module);
+	free(module->name);
+	free(module);
+}
+
+static struct kr_module *module_new(struct engine *engine, const char *name, int *ret)
+{
+	struct kr_module *module = calloc(1, sizeof(*module));
+	char *copy = strdup(name);
+	if (!module || !copy) {
+		free(module);
+		free(copy);
+		*ret = kr_error(ENOMEM);
+		return NULL;
+	}
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/kres_modules", kr_libdir());
+	module->data = &engine->resolver;
+	*ret = kr_module_load(module, copy, path);
+	if (!module->name)
+		module->name = copy;
+	else if (module->name != copy)
+		free(copy);
+	if (*ret == kr_error(ENOENT))
+		*ret = ffi_layer_load(engine, module, name);
+	if (*ret == 0)
+		return module;
+	free(module->name);
+	free(module);
+	return NULL;
+}
+
+/** Where a new module goes, or an error. Anything but `<` and `>` means the end. */
+static ssize_t wanted_position(const struct engine *engine, const char *precedence, const char *ref)
+{
+	if (!precedence || !ref || (strcmp(precedence, "<") != 0 && strcmp(precedence, ">") != 0))
+		return engine->modules.len;
+	ssize_t at = module_index(engine, ref);
+	if (at < 0)
+		return kr_error(EIDRM);
+	return at + (precedence[0] == '>');
+}
+
+static void insert_at(module_array_t *modules, size_t at, struct kr_module *module)
+{
+	memmove(&modules->at[at + 1], &modules->at[at],
+			(modules->len - at) * sizeof(modules->at[0]));
+	modules->at[at] = module;
+	modules->len += 1;
+}
+
+int engine_register(struct engine *engine, const char *name, const char *precedence,
+		const char *ref)
+{
+	if (!name || !name[0])
+		return kr_error(EINVAL);
+	if (ref && strcmp(name, ref) == 0)
+		return kr_error(EIDRM);
+	ssize_t at = wanted_position(engine, precedence, ref);
+	if (at < 0)
+		return at;
+	engine_unregister(engine, name);
+	int ret = kr_ok();
+	struct kr_module *module = module_new(engine, name, &ret);
+	if (!module)
+		return ret;
+	at = wanted_position(engine, precedence, ref); /* init may have loaded others */
+	if (at < 0)
+		at = engine->modules.len;
+	ret = array_reserve(engine->modules, engine->modules.len + 1);
+	if (ret != 0) {
+		module_free(engine, module);
+		return ret;
+	}
+	insert_at(&engine->modules, at, module);
+	engine->resolver.generation += 1;
+	ret = kr_modules_changed(&engine->resolver);
+	if (ret == 0)
+		luab_module_table(engine, module);
+	return ret;
+}
+
+int engine_unregister(struct engine *engine, const char *name)
+{
+	ssize_t at = module_index(engine, name);
+	if (at < 0)
+		return kr_error(ENOENT);
+	module_array_t *modules = &engine->modules;
+	struct kr_module *module = modules->at[at];
+	modules->len -= 1;
+	memmove(&modules->at[at], &modules->at[at + 1],
+			(modules->len - at) * sizeof(modules->at[0]));
+	engine->resolver.generation += 1;
+	kr_modules_changed(&engine->resolver);
+	luab_module_forget(engine, module);
+	module_free(engine, module);
+	return kr_ok();
+}
+
+/* ---- Root hints, name of the host ---- */
+
+static void on_root_record(zs_scanner_t *s)
+{
+	struct kr_zonecut *hints = s->process.data;
+	const int len = s->r_type == KNOT_RRTYPE_A ? 4 : s->r_type == KNOT_RRTYPE_AAAA ? 16 : 0;
+	if (!len || s->r_data_length != (uint32_t)len)
+		return;
+	knot_dname_to_lower(s->r_owner);
+	if (kr_zonecut_add(hints, s->r_owner, s->r_data, len) != 0)
+		s->state = ZS_STATE_STOP;
+}
+
+/** Read addresses of a zone file. @return NULL or an error text */
+static const char *read_root_file(zs_scanner_t *scanner, struct kr_zonecut *hints, const char *file)
+{
+	if (zs_set_input_file(scanner, file) != 0)
+		return "cannot open the file with root hints";
+	zs_set_processing(scanner, on_root_record, NULL, hints);
+	if (zs_parse_all(scanner) != 0)
+		return "cannot parse the file with root hints";
+	return kr_zonecut_is_empty(hints) ? "no address in the file with root hints" : NULL;
+}
+
+const char *engine_hint_root_file(struct kr_context *ctx, const char *file)
+{
+	static const knot_dname_t root[] = "";
+	zs_scanner_t *scanner = malloc(sizeof(*scanner));
+	struct kr_zonecut hints = {0};
+	const char *err = "not enough memory";
+	if (!scanner || zs_init(scanner, ".", KNOT_CLASS_IN, 0) != 0) {
+		free(scanner);
+		return err;
+	}
+	if (kr_zonecut_init(&hints, root, NULL) == 0)
+		err = read_root_file(scanner, &hints, file ? file : kr_root_hints_path());
+	if (!err) { /* the old ones stay in force unless the new file is good */
+		kr_zonecut_set(&ctx->root_hints, root);
+		if (kr_zonecut_copy(&ctx->root_hints, &hints) != 0)
+			err = "not enough memory";
+		ctx->generation += 1;
+	}
+	kr_zonecut_deinit(&hints);
+	zs_deinit(scanner);
+	free(scanner);
+	return err;
+}
+
+const char *engine_hostname(struct engine *engine)
+{
+	static char name[256];
+	if (engine->hostname)
+		return engine->hostname;
+	if (gethostname(name, sizeof(name) - 1) != 0)
+		return NULL;
+	return name;
+}
+
+int engine_set_hostname(struct engine *engine, const char *hostname)
+{
+	char *copy = strdup(hostname);
+	if (!copy)
+		return kr_error(ENOMEM);
+	free(engine->hostname);
+	engine->hostname = copy;
+	return kr_ok();
+}

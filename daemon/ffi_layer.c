@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/ffi_layer.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "daemon/engine.h"
+#include "lib/log.h"
+
+kr_layer_t kr_layer_t_static;
+
+/** Field of the registry with the loader of Lua modules (daemon/lua/modules_glue.lua). */
+#define LOADER_KEY "kres.module_loader"
+/** Field of the registry with the table request -> function to call at its end. */
+#define FINISH_KEY "kres.request_finish"
+/** Field of the registry with the function that calls those. */
+#define FINISH_CALL_KEY "kres.request_finish_call"
+/** An error of the same hook is logged once in this time (F-33). */
+#define HOOK_LOG_MS 10000
+/** Slots of the Lua stack that a hook call takes. */
+#define HOOK_STACK 8
+
+/** Indexed by enum kr_hook. */
+static const char *const hook_names[KR_HOOK_COUNT] = {
+	[KR_HOOK_BEGIN] = "begin",
+	[KR_HOOK_RESET] = "reset",
+	[KR_HOOK_FINISH] = "finish",
+	[KR_HOOK_CONSUME] = "consume",
+	[KR_HOOK_PRODUCE] = "produce",
+	[KR_HOOK_CHECKOUT] = "checkout",
+	[KR_HOOK_ANSWER_FINALIZE] = "answer_finalize",
+};
+
+/** A Lua module, in kr_module::data. */
+struct lua_module {
+	int table_ref;
+	const char *name; /**< the module's */
+	struct {
+		uint64_t logged_ms;
+		uint32_t silent; /**< errors since then that were not logged */
+	} errors[KR_HOOK_COUNT];
+	kr_layer_api_t *api;
+};
+
+static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char *text)
+{
+	const uint64_t now = the_resolver->now_ms;
+	if (lm->errors[hook].logged_ms && now - lm->errors[hook].logged_ms < HOOK_LOG_MS) {
+		lm->errors[hook].silent += 1;
+		return;
+	}
+	if (lm->errors[hook].silent)
+		kr_log_error(SYSTEM, "error: module %s, hook %s (%u more since the last one): %s\n",
+				lm->name, hook_names[hook], lm->errors[hook].silent, text);
+	else
+		kr_log_error(SYSTEM, "error: module %s, hook %s: %s\n", lm->name,
+				hook_names[hook], text);
+	lm->errors[hook].logged_ms = now ? now : 1;
+	lm->errors[hook].silent = 0;
+}
+
+/** What the hook's result means; the result is at the top of the stack. */
+static int hook_result(lua_State *L, kr_layer_t *ctx, struct lua_module *lm, enum kr_hook hook)
+{
+	const int type = lua_type(L, -1);
+	if (type == LUA_TNIL)
+		return ctx->req->state; /* the hook may have set it by hand */
+	double state = type == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+	if (state >= 0 && state <= 31 && state == (int)state)
+		return state;
+	char text[128];
+	snprintf(text, sizeof(text), "the result must be a state or nil, not %s %s",
+			lua_typename(L, type), type == LUA_TNUMBER ? lua_tostring(L, -1) : "");
+	log_hook_error(lm, hook, text);
+	return KR_STATE_FAIL;
+}
+
+static int call_hook(kr_layer_t *ctx, enum kr_hook hook)
+{
+	lua_State *L = the_engine->L;
+	struct lua_module *lm = ctx->api->data;
+	if (!lua_checkstack(L, HOOK_STACK)) {
+		log_hook_error(lm, hook, "the Lua stack is full");
+		return KR_STATE_FAIL;
+	}
+	const int top = lua_gettop(L);
+	kr_layer_t_static = *ctx;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->api->cb_slots[hook]);
+	lua_pushinteger(L, ctx->state);
+	int state = KR_STATE_FAIL;
+	if (engine_pcall(L, 1, 1) == 0)
+		state = hook_result(L, ctx, lm, hook);
+	else
+		log_hook_error(lm, hook, lua_tostring(L, -1));
+	lua_settop(L, top);
+	return state;
+}
+
+static int on_begin(kr_layer_t *ctx)
+{
+	return call_hook(ctx, KR_HOOK_BEGIN);
+}
+
+static int on_reset(kr_layer_t *ctx)
+{
+	return call_hook(ctx, KR_HOOK_RESET);
+}
+
+static int on_finish(kr_layer_t *ctx)
+{
+	ctx->pkt = ctx->req->answer;
+	return call_hook(ctx, KR_HOOK_FINISH);
+}
+
+static int on_consume(kr_layer_t *ctx, knot_pkt_t *pkt)
+{
+	if (ctx->state & KR_STATE_FAIL)
+		return ctx->state;
+	ctx->pkt = pkt;
+	return call_hook(ctx, KR_HOOK_CONSUME);
+}
+
+static int on_produce(kr_layer_t *ctx, knot_pkt_t *pkt)
+{
+	if (ctx->state & KR_STATE_FAIL)
+		return ctx->state;
+	ctx->pkt = pkt;
+	return call_hook(ctx, KR_HOOK_PRODUCE);
+}
+
+static int on_checkout(kr_layer_t *ctx, knot_pkt_t *pkt, struct sockaddr *dst, int type)
+{
+	if (ctx->state & KR_STATE_FAIL)
+		return ctx->state;
+	ctx->pkt = pkt;
+	ctx->dst = dst;
+	ctx->is_stream = type == SOCK_STREAM;
+	return call_hook(ctx, KR_HOOK_CHECKOUT);
+}
+
+static int on_answer_finalize(kr_layer_t *ctx)
+{
+	return call_hook(ctx, KR_HOOK_ANSWER_FINALIZE);
+}
+
+/** Let the table have a function for each hook that the Lua module has. */
+static void api_fill(kr_layer_api_t *api)
+{
+#define HOOK(field, which) \
+	api->field = api->cb_slots[which] != LUA_NOREF ? on_##field : NULL
+	HOOK(begin, KR_HOOK_BEGIN);
+	HOOK(reset, KR_HOOK_RESET);
+	HOOK(finish, KR_HOOK_FINISH);
+	HOOK(consume, KR_HOOK_CONSUME);
+	HOOK(produce, KR_HOOK_PRODUCE);
+	HOOK(checkout, KR_HOOK_CHECKOUT);
+	HOOK(answer_finalize, KR_HOOK_ANSWER_FINALIZE);
+#undef HOOK
+}
+
+/** Bind the hooks of the table at the top of the stack. @return NULL if out of memory */
+static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
+{
+	kr_layer_api_t *api = calloc(1, sizeof(*api) + KR_HOOK_COUNT * sizeof(int));
+	if (!api)
+		return NULL;
+	api->data = lm;
+	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
+		lua_getfield(L, -1, hook_names[i]);
+		if (lua_isfunction(L, -1)) {
+			api->cb_slots[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+		} else {
+			api->cb_slots[i] = LUA_NOREF;
+			lua_pop(L, 1);
+		}
+	}
+	api_fill(api);
+	return api;
+}
+
+static void lua_module_free(lua_State *L, struct lua_module *lm)
+{
+	for (int i = 0; lm->api && i < KR_HOOK_COUNT; ++i)
+		luaL_unref(L, LUA_REGISTRYINDEX, lm->api->cb_slots[i]);
+	luaL_unref(L, LUA_REGISTRYINDEX, lm->table_ref);
+	free(lm->api);
+	free(lm);
+}
+
+/** Marks kr_module::init of Lua modules; it is never called. */
+static int lua_module_init(struct kr_module *module)
+{
+	return kr_ok();
+}
+
+bool ffi_layer_is_lua(const struct kr_module *module)
+{
+	return module->init == lua_module_init;
+}
+
+void ffi_layer_push(struct engine *engine, const struct kr_module *module)
+{
+	const struct lua_module *lm = module->data;
+	lua_rawgeti(engine->L, LUA_REGISTRYINDEX, lm->table_ref);
+}
+
+/** Fill the module from the loader's results: table of the module, table of trampolines or nil. */
+static int module_bind(lua_State *L, struct kr_module *module)
+{
+	struct lua_module *lm = calloc(1, sizeof(*lm));
+	if (!lm)
+		return kr_error(ENOMEM);
+	lm->name = module->name;
+	lm->table_ref = LUA_NOREF;
+	if (lua_istable(L, -1)) {
+		lm->api = api_new(L, lm);
+		if (!lm->api) {
+			free(lm);
+			return kr_error(ENOMEM);
+		}
+	}
+	lua_pushvalue(L, -2);
+	lm->table_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	module->init = lua_module_init;
+	module->layer = lm->api;
+	module->data = lm;
+	return kr_ok();
+}
+
+int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *name)
+{
+	lua_State *L = engine->L;
+	const int top = lua_gettop(L);
+	int ret = kr_error(EINVAL);
+	lua_getfield(L, LUA_REGISTRYINDEX, LOADER_KEY);
+	lua_getfield(L, -1, "load");
+	lua_pushstring(L, name);
+	if (engine_pcall(L, 1, 2) != 0) {
+		kr_log_error(SYSTEM, "module %s: %s\n", name, lua_tostring(L, -1));
+		goto cleanup;
+	}
+	if (!lua_istable(L, -2)) {
+		kr_log_error(SYSTEM, "module %s: %s\n", name, lua_tostring(L, -1));
+		ret = kr_error(ENOENT);
+		goto cleanup;
+	}
+	ret = module_bind(L, module);
+	if (ret != 0)
+		goto cleanup;
+	const int table_at = lua_gettop(L) - 1;
+	lua_getfield(L, top + 1, "init");
+	lua_pushvalue(L, table_at);
+	lua_pushlightuserdata(L, module);
+	if (engine_pcall(L, 2, 0) != 0) {
+		kr_log_error(SYSTEM, "module %s, init: %s\n", name, lua_tostring(L, -1));
+		lua_module_free(L, module->data);
+		module->data = NULL;
+		module->layer = NULL;
+		module->init = NULL;
+		ret = kr_error(EINVAL);
+	}
+cleanup:
+	lua_settop(L, top);
+	return ret;
+}
+
+void ffi_layer_unload(struct engine *engine, struct kr_module *module)
+{
+	lua_State *L = engine->L;
+	const int top = lua_gettop(L);
+	lua_getfield(L, LUA_REGISTRYINDEX, LOADER_KEY);
+	lua_getfield(L, -1, "deinit");
+	ffi_layer_push(engine, module);
+	lua_pushlightuserdata(L, module);
+	if (engine_pcall(L, 2, 0) != 0)
+		kr_log_error(SYSTEM, "module %s, deinit: %s\n", module->name, lua_tostring(L, -1));
+	lua_settop(L, top);
+	lua_module_free(L, module->data);
+	module->data = NULL;
+	module->layer = NULL;
+}
+
+/** trace_finish of requests started from Lua. */
+static void on_request_finish(struct kr_request *req)
+{
+	lua_State *L = the_engine->L;
+	const int top = lua_gettop(L);
+	if (!lua_checkstack(L, HOOK_STACK)) {
+		kr_log_error(SYSTEM, "error: finish of a query: the Lua stack is full\n");
+		return;
+	}
+	lua_getfield(L, LUA_REGISTRYINDEX, FINISH_CALL_KEY);
+	lua_getfield(L, LUA_REGISTRYINDEX, FINISH_KEY);
+	lua_pushlightuserdata(L, req);
+	lua_rawget(L, -2);
+	lua_pushlightuserdata(L, req); /* forget it first: the function may start other queries */
+	lua_pushnil(L);
+	lua_rawset(L, -4);
+	lua_remove(L, -2);
+	kr_layer_t_static = (kr_layer_t){.state = req->state, .req = req, .pkt = req->answer};
+	if (lua_isfunction(L, -1) && engine_pcall(L, 1, 0) != 0)
+		kr_log_error(SYSTEM, "error: finish of a query: %s\n", lua_tostring(L, -1));
+	lua_settop(L, top);
+}
+
+void ffi_request_on_finish(lua_State *L, struct kr_request *req)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, FINISH_KEY);
+	lua_pushlightuserdata(L, req);
+	lua_pushvalue(L, -3);
+	lua_rawset(L, -3);
+	lua_pop(L, 2);
+	req->trace_finish = on_request_finish;
+}
+
+void ffi_request_free(struct kr_request *req)
+{
+	if (req->vars_ref < 0 || !the_engine || !the_engine->L)
+		return;
+	lua_State *L = the_engine->L;
+	lua_getglobal(L, "worker");
+	lua_getfield(L, -1, "vars");
+	if (lua_istable(L, -1))
+		luaL_unref(L, -1, req->vars_ref);
+	lua_pop(L, 2);
+	req->vars_ref = -2;
+}

@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Finds Lua modules and gives C one function per hook (daemon/ffi_layer.c). A trampoline is called with
+-- the state only; it takes typed pointers from kr_layer_t_static before anything else can run.
+local ffi = require('ffi')
+local C = ffi.C
+local args = C.kr_layer_t_static
+local module_p = ffi.typeof('struct kr_module *')
+
+local function plain(hook)
+	return function (state) return hook(state, args.req) end
+end
+
+local function with_packet(hook)
+	return function (state) return hook(state, args.req, args.pkt) end
+end
+
+local trampolines = {
+	begin = plain,
+	reset = plain,
+	answer_finalize = plain,
+	finish = with_packet,
+	consume = with_packet,
+	produce = with_packet,
+	checkout = function (hook)
+		return function (state) return hook(state, args.req, args.pkt, args.dst, args.is_stream) end
+	end,
+}
+
+local function bind_hooks(name, layer)
+	local bound = {}
+	for hook, fn in pairs(layer) do
+		if not trampolines[hook] then
+			log_warn(C.LOG_GRP_SYSTEM, 'module %s: there is no hook %s', name, tostring(hook))
+		elseif type(fn) ~= 'function' then
+			error(string.format('module %s: hook %s must be a function', name, hook), 0)
+		else
+			bound[hook] = trampolines[hook](fn)
+		end
+	end
+	return bound
+end
+
+local loader = {}
+
+--- Find a module and set its global. @return table, hooks or nil; or nil and a message
+function loader.load(name)
+	local full = 'kres_modules.' .. name
+	if not package.loaded[full] and not package.preload[full]
+		and not package.searchpath(full, package.path)
+		and not package.searchpath(full, package.cpath) then
+		return nil, 'there is no such module'
+	end
+	local module = require(full)
+	if type(module) ~= 'table' then
+		error(string.format('module %s: the file must return a table', name), 0)
+	end
+	_G[name] = module
+	return module, type(module.layer) == 'table' and bind_hooks(name, module.layer) or nil
+end
+
+function loader.init(module, handle)
+	if module.init then module.init(ffi.cast(module_p, handle)) end
+end
+
+function loader.deinit(module, handle)
+	if module.deinit then module.deinit(ffi.cast(module_p, handle)) end
+end
+
+_registry('kres.module_loader', loader)
+
+--- Load a module anew from its file.
+function modules.reload(name)
+	package.loaded['kres_modules.' .. name] = nil
+	local list, at = modules.list(), nil
+	for i, loaded in ipairs(list) do
+		if loaded == name then at = i end
+	end
+	local place = name
+	if at and list[at + 1] then place = name .. ' < ' .. list[at + 1] end
+	return modules.load(place)
+end

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * Reads the command line, builds the engine, runs the loop and takes everything down in reverse. The
+ * order of the start is the contract of the manual: bind, change directory, check, Lua, configuration,
+ * defaults, drop rights, serve.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "kresconfig.h"
+#if ENABLE_CAP_NG
+#include <cap-ng.h>
+#endif
+#if ENABLE_LIBSYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "daemon/args.h"
+#include "daemon/clock.h"
+#include "daemon/control.h"
+#include "daemon/engine.h"
+#include "daemon/netio_uv.h"
+#include "daemon/rnd.h"
+#include "lib/log.h"
+
+/** Exit status after SIGBUS. */
+#define EXIT_SIGBUS 121
+/** How long requests in flight may take when we are told to stop. */
+#define DRAIN_MAX_MS 5000
+/** How often draining looks whether they are done. */
+#define DRAIN_STEP_MS 20
+/** How often the cache file is looked after. */
+#define CACHE_HEALTH_MS 5000
+/** Fewer descriptors than that are worth a word. */
+#define OPEN_FILES_WANTED 524288
+/** Fewer than that can limit even a small installation. */
+#define OPEN_FILES_NEEDED 4096
+
+/** What the loop drives besides sockets. */
+struct main_loop {
+	uv_loop_t *loop;
+	struct engine *engine;
+	uv_prepare_t turn_end;
+	uv_check_t turn_begin;
+	uv_timer_t drain, health;
+	uint64_t drain_until_ms;
+	uv_signal_t sigterm, sigint, sigchld, sighup;
+};
+
+/* ---- Signals ---- */
+
+static void write_text(const char *text)
+{
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		return; /* there is nobody left to tell */
+}
+
+/** The cache file could not be backed by the file system. Only async-signal-safe calls here. */
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	write_text("[system] SIGBUS: a page of memory could not be read or written.\n");
+	const struct kr_cache *cache = the_resolver ? &the_resolver->cache : NULL;
+	if (info->si_code == BUS_ADRERR && cache && cache->db && cache->api->path) {
+		static char path[4096];
+		const char *dir = cache->api->path(cache->db);
+		if (dir && strlen(dir) + sizeof("/data.mdb") <= sizeof(path)) {
+			strcpy(path, dir);
+			strcat(path, "/data.mdb");
+			unlink(path);
+			write_text("[system] The file system of the cache is probably full; the "
+				   "cache file was removed.\n");
+		}
+	}
+	_exit(EXIT_SIGBUS);
+}
+
+static void on_drain(uv_timer_t *timer)
+{
+	struct main_loop *ml = timer->data;
+	if (worker_pending(&ml->engine->worker) == 0 || uv_now(ml->loop) >= ml->drain_until_ms)
+		engine_stop(ml->engine, EXIT_SUCCESS);
+}
+
+/** First: answer what is in flight, then stop. Second: stop at once. */
+static void on_stop_signal(uv_signal_t *handle, int signum)
+{
+	struct main_loop *ml = handle->data;
+	if (ml->drain_until_ms != 0) {
+		engine_stop(ml->engine, EXIT_SUCCESS);
+		return;
+	}
+	ml->drain_until_ms = uv_now(ml->loop) + DRAIN_MAX_MS;
+	network_stop_accepting(&ml->engine->net);
+	uv_timer_start(&ml->drain, on_drain, 0, DRAIN_STEP_MS);
+}
+
+static void on_sigchld(uv_signal_t *handle, int signum)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void on_ignored_signal(uv_signal_t *handle, int signum)
+{
+	kr_log_info(SYSTEM, "signal %d ignored\n", signum);
+}
+
+static void set_plain_handlers(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGPIPE, &ignore, NULL);
+	struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+	sigaction(SIGBUS, &bus, NULL);
+}
+
+static void watch_signal(struct main_loop *ml, uv_signal_t *handle, uv_signal_cb cb, int signum)
+{
+	uv_signal_init(ml->loop, handle);
+	handle->data = ml;
+	uv_signal_start(handle, cb, signum);
+	uv_unref((uv_handle_t *)handle);
+}
+
+/* ---- Loop ---- */
+
+static void on_turn_end(uv_prepare_t *handle)
+{
+	struct main_loop *ml = handle->data;
+	clock_tick(&ml->engine->resolver);
+	worker_loop_end(&ml->engine->worker);
+}
+
+static void on_turn_begin(uv_check_t *handle)
+{
+	struct main_loop *ml = handle->data;
+	clock_tick(&ml->engine->resolver);
+}
+
+static void on_health(uv_timer_t *timer)
+{
+	struct main_loop *ml = timer->data;
+	if (kr_cache_is_open(&ml->engine->resolver.cache))
+		kr_cache_check_health(&ml->engine->resolver.cache);
+}
+
+static void main_loop_init(struct main_loop *ml, uv_loop_t *loop, struct engine *engine,
+		bool interactive)
+{
+	ml->loop = loop;
+	ml->engine = engine;
+	uv_prepare_init(loop, &ml->turn_end);
+	uv_check_init(loop, &ml->turn_begin);
+	uv_timer_init(loop, &ml->drain);
+	uv_timer_init(loop, &ml->health);
+	ml->turn_end.data = ml->turn_begin.data = ml->drain.data = ml->health.data = ml;
+	uv_prepare_start(&ml->turn_end, on_turn_end);
+	uv_check_start(&ml->turn_begin, on_turn_begin);
+	uv_timer_start(&ml->health, on_health, CACHE_HEALTH_MS, CACHE_HEALTH_MS);
+	watch_signal(ml, &ml->sigterm, on_stop_signal, SIGTERM);
+	watch_signal(ml, &ml->sigint, on_stop_signal, SIGINT);
+	watch_signal(ml, &ml->sigchld, on_sigchld, SIGCHLD);
+	if (!interactive) /* a lost terminal ends a console */
+		watch_signal(ml, &ml->sighup, on_ignored_signal, SIGHUP);
+	uv_loop_configure(loop, UV_LOOP_BLOCK_SIGNAL, SIGPROF);
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/** Close what is left and let closing callbacks run. */
+static void main_loop_deinit(struct main_loop *ml)
+{
+	uv_handle_t *handles[] = {
+		(uv_handle_t *)&ml->turn_end, (uv_handle_t *)&ml->turn_begin,
+		(uv_handle_t *)&ml->drain, (uv_handle_t *)&ml->health,
+		(uv_handle_t *)&ml->sigterm, (uv_handle_t *)&ml->sigint,
+		(uv_handle_t *)&ml->sigchld, (uv_handle_t *)&ml->sighup,
+	};
+	for (size_t i = 0; i < KR_COUNT_OF(handles); ++i)
+		if (handles[i]->loop)
+			close_handle(handles[i], NULL);
+	uv_run(ml->loop, UV_RUN_DEFAULT);
+}
+
+/* ---- Start ---- */
+
+static int enter_rundir(const char *rundir)
+{
+	if (rundir && (access(rundir, W_OK) != 0 || chdir(rundir) != 0)) {
+		kr_log_error(SYSTEM, "rundir '%s': %s\n", rundir, strerror(errno));
+		return kr_error(errno);
+	}
+	return kr_ok();
+}
+
+/** Every -c file can be read; the implicit `config` is used if it can. */
+static int check_configs(struct args *args)
+{
+	char cwd[4096];
+	if (!getcwd(cwd, sizeof(cwd)))
+		strcpy(cwd, "?");
+	size_t files = 0;
+	for (size_t i = 0; i < args->config.len; ++i) {
+		const char *path = args->config.at[i];
+		if (strcmp(path, "-") == 0)
+			continue;
+		files += 1;
+		if (access(path, R_OK) != 0) {
+			kr_log_error(SYSTEM, "config '%s' (workdir '%s'): %s\n", path, cwd,
+					strerror(errno));
+			return kr_error(errno);
+		}
+	}
+	if (files == 0 && access("config", R_OK) == 0 && array_push(args->config, "config") < 0)
+		return kr_error(ENOMEM);
+	return kr_ok();
+}
+
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < OPEN_FILES_NEEDED)
+		kr_log_warning(SYSTEM, "the limit of open files is %llu, which is little\n",
+				(unsigned long long)limit.rlim_cur);
+	else if (limit.rlim_cur < OPEN_FILES_WANTED)
+		kr_log_info(SYSTEM, "the limit of open files is %llu, at least %d is recommended\n",
+				(unsigned long long)limit.rlim_cur, OPEN_FILES_WANTED);
+}
+
+/** Deprecated -f: all processes are equal. */
+static int fork_all(int count)
+{
+	for (int i = 1; i < count; ++i) {
+		pid_t pid = fork();
+		if (pid < 0) {
+			kr_log_error(SYSTEM, "cannot fork: %s\n", strerror(errno));
+			return kr_error(errno);
+		}
+		if (pid == 0)
+			return kr_ok();
+	}
+	return kr_ok();
+}
+
+static void drop_capabilities(void)
+{
+#if ENABLE_CAP_NG
+	/* Root keeps its rights, unless the supervisor runs us as root by mistake (spec H-01). */
+	if (geteuid() == 0 || !capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
+		return;
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
+		kr_log_error(SYSTEM, "cannot drop capabilities: %s\n", strerror(errno));
+#endif
+}
+
+static int listen_fds(struct engine *engine, struct args *args)
+{
+	for (size_t i = 0; i < args->fds.len; ++i) {
+		flagged_fd_t *entry = &args->fds.at[i];
+		const char *why = NULL;
+		int ret = network_listen_fd(&engine->net, entry->fd, entry->flags, &why);
+		if (ret != 0) {
+			kr_log_error(NETWORK, "listen on fd=%d%s%s: %s\n", entry->fd,
+					entry->addr ? " " : "", entry->addr ? entry->addr : "",
+					why ? why : strerror(-ret));
+			return ret;
+		}
+	}
+	array_clear(args->fds);
+	return kr_ok();
+}
+
+/** Configuration files in order, then defaults unless `-c -` was given. */
+static int configure(struct engine *engine, struct args *args)
+{
+	bool has_defaults = true;
+	for (size_t i = 0; i < args->config.len; ++i) {
+		if (strcmp(args->config.at[i], "-") == 0) {
+			has_defaults = false;
+			continue;
+		}
+		int ret = engine_loadconf(engine, args->config.at[i]);
+		if (ret != 0)
+			return ret;
+	}
+	return has_defaults ? engine_start_defaults(engine) : kr_ok();
+}
+
+static void notify_ready(void)
+{
+#if ENABLE_LIBSYSTEMD
+	sd_notify(0, "READY=1");
+#endif
+}
+
+/** From the Lua environment to the end of the loop. @return exit status */
+static int serve(struct engine *engine, struct args *args)
+{
+	if (engine_load_sandbox(engine) != 0 || listen_fds(engine, args) != 0 ||
+			configure(engine, args) != 0)
+		return EXIT_FAILURE;
+	drop_capabilities();
+	engine->net.missing_kind_is_error = true;
+	if (network_engage_endpoints(&engine->net) != 0)
+		return EXIT_FAILURE;
+	if (args->interactive && control_console(engine) != 0)
+		return EXIT_FAILURE;
+	notify_ready();
+	if (!engine->is_stopping)
+		uv_run(engine->net.loop, UV_RUN_DEFAULT);
+	return engine->exit_status;
+}
+
+/** Build the engine over libuv, serve, take it down. @return exit status */
+static int run(struct args *args)
+{
+	static struct engine engine;
+	struct main_loop ml = {0};
+	uv_loop_t loop;
+	if (uv_loop_init(&loop) != 0)
+		return EXIT_FAILURE;
+	clock_set_loop(&loop);
+	struct netio *io = netio_uv_new(&loop);
+	if (!io)
+		return EXIT_FAILURE;
+	engine.net.loop = &loop;
+	engine.worker.count = args->forks;
+	engine.is_quiet = args->quiet;
+	engine.resolver.rnd = kr_rnd_source;
+	netio_uv_set_context(io, &engine.resolver);
+	clock_tick(&engine.resolver);
+	int status = EXIT_FAILURE;
+	if (engine_init(&engine, io) == 0) {
+		main_loop_init(&ml, &loop, &engine, args->interactive);
+		status = serve(&engine, args);
+	} else {
+		kr_log_error(SYSTEM, "cannot start: not enough memory\n");
+		ml.loop = &loop;
+	}
+	control_deinit();
+	engine_deinit(&engine);
+	netio_uv_close(io);
+	main_loop_deinit(&ml);
+	netio_uv_free(io);
+	uv_loop_close(&loop);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct args args;
+	setvbuf(stdout, NULL, _IONBF, 0);
+	setvbuf(stderr, NULL, _IONBF, 0);
+	the_args = &args;
+	const enum args_result parsed = args_parse(argc, argv, &args);
+	int status = parsed == ARGS_EXIT_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (parsed != ARGS_RUN)
+		goto cleanup;
+	set_plain_handlers();
+	if (args_bind(&args) != 0 || enter_rundir(args.rundir) != 0 || check_configs(&args) != 0)
+		goto cleanup;
+	raise_open_files();
+	if (fork_all(args.forks) != 0)
+		goto cleanup;
+	status = run(&args);
+cleanup:
+	args_deinit(&args);
+	return status;
+}
