@@ -16,7 +16,8 @@
 
 #define VERBOSE(qry, ...) kr_log_q((qry), RESOLVER, __VA_ARGS__)
 
-struct kr_context *the_resolver = NULL;
+/* Programs with an engine of their own define it strongly. */
+__attribute__((weak)) struct kr_context *the_resolver = NULL;
 
 /* ---- context ---- */
 

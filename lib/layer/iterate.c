@@ -453,10 +453,7 @@ static int process_answer(struct kr_query *qry, knot_pkt_t *pkt)
 				return KR_STATE_FAIL;
 		}
 	}
-	/* Negative proofs of a chain's end belong to the query that asks for it. */
-	const bool leads_on = qry->flags.CNAME && !qry->flags.STUB;
-	const bool is_proof = !leads_on || kr_response_classify(pkt) == PKT_NOERROR;
-	if (is_proof && pick_authority(qry, pkt, is_for_client(qry)) != 0)
+	if (pick_authority(qry, pkt, is_for_client(qry)) != 0)
 		return KR_STATE_FAIL;
 	return finalize(qry) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
 }
