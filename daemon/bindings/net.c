@@ -6,8 +6,10 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <uv.h>
 
+#include "daemon/control.h"
 #include "daemon/kind.h"
 #include "lib/addr.h"
 #include "lib/log.h"
@@ -242,6 +244,141 @@ static int net_tls_padding(lua_State *L)
 	return 1;
 }
 
+/* ---- PROXYv2 ---- */
+
+static void push_subnet(const char *subnet, void *baton)
+{
+	lua_State *L = baton;
+	lua_pushstring(L, subnet);
+	lua_rawseti(L, -2, lua_objlen(L, -2) + 1);
+}
+
+static void allow_subnet(lua_State *L, const char *subnet)
+{
+	int ret = subnet ? network_proxy_allow(&the_engine->net, subnet) : kr_error(EINVAL);
+	if (ret == 0)
+		return;
+	kr_log_error(NETWORK, "invalid address or subnet in net.proxy_allowed(): '%s'\n",
+			subnet ? subnet : "?");
+	luab_error(L, "invalid argument, expected IP/netmask: '%s'", subnet ? subnet : "?");
+}
+
+/** net.proxy_allowed([string or list]) */
+static int net_proxy_allowed(lua_State *L)
+{
+	const int argc = lua_gettop(L);
+	if (argc == 0) {
+		lua_newtable(L);
+		network_proxy_foreach(&the_engine->net, push_subnet, L);
+		return 1;
+	}
+	if (argc > 1 || (lua_type(L, 1) != LUA_TSTRING && !lua_istable(L, 1)))
+		return luab_error(L, "expected net.proxy_allowed([string or table of subnets])");
+	network_proxy_reset(&the_engine->net);
+	if (lua_type(L, 1) == LUA_TSTRING) {
+		allow_subnet(L, lua_tostring(L, 1));
+		return 0;
+	}
+	const int len = lua_objlen(L, 1);
+	for (int i = 1; i <= len; ++i) {
+		lua_rawgeti(L, 1, i);
+		allow_subnet(L, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL);
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+/* ---- Socket filter ---- */
+
+static int net_bpf_set(lua_State *L)
+{
+	if (lua_gettop(L) != 1 || lua_type(L, 1) != LUA_TNUMBER)
+		return luab_error(L, "expected net.bpf_set(number file descriptor)");
+	int ret = network_bpf(&the_engine->net, luab_number(L, 1, 0, INT32_MAX, "the descriptor"));
+	if (ret != 0)
+		return luab_error(L, "failed to attach the BPF program: %s", luab_strerror(ret));
+	return luab_true(L);
+}
+
+static int net_bpf_clear(lua_State *L)
+{
+	int ret = network_bpf(&the_engine->net, -1);
+	if (ret != 0)
+		return luab_error(L, "failed to detach the BPF program: %s", luab_strerror(ret));
+	return luab_true(L);
+}
+
+/* ---- Foreign kinds ---- */
+
+/** Registry table: kind -> function that serves it. */
+#define KINDS_KEY "kres.endpoint_kinds"
+
+/** Endpoints of kind "control" are served by us, others by Lua functions. */
+static int serve_kind(struct network *net, struct endpoint *ep, bool is_open, const char *key,
+		void *baton)
+{
+	struct engine *engine = baton;
+	if (strcasecmp(ep->flags.kind, "control") == 0) {
+		if (is_open)
+			return control_listen(engine, ep->fd, (struct control_listener **)&ep->handle);
+		control_listener_close(ep->handle);
+		ep->handle = NULL;
+		return kr_ok();
+	}
+	lua_State *L = engine->L;
+	const int top = lua_gettop(L);
+	int ret = kr_error(ENOENT);
+	lua_getfield(L, LUA_REGISTRYINDEX, KINDS_KEY);
+	lua_getfield(L, -1, ep->flags.kind);
+	if (lua_isfunction(L, -1)) {
+		lua_pushboolean(L, is_open);
+		*(struct endpoint **)lua_newuserdata(L, sizeof(ep)) = ep;
+		lua_pushstring(L, key);
+		ret = kr_ok();
+		if (engine_pcall(L, 3, 0) != 0) {
+			kr_log_error(NETWORK, "error: endpoint kind '%s', %s: %s\n", ep->flags.kind,
+					key, lua_tostring(L, -1));
+			ret = kr_error(EINVAL);
+		}
+	}
+	lua_settop(L, top);
+	return ret;
+}
+
+static bool is_builtin_kind(const char *kind)
+{
+	endpoint_flags_t flags = {0};
+	return kind_set(&flags, kind) != 0 || !flags.kind || strcasecmp(kind, "control") == 0;
+}
+
+/** net.register_endpoint_kind(kind[, function]) */
+static int net_register_endpoint_kind(lua_State *L)
+{
+	const int argc = lua_gettop(L);
+	if (argc < 1 || argc > 2 || lua_type(L, 1) != LUA_TSTRING || lua_objlen(L, 1) == 0 ||
+			(argc == 2 && !lua_isfunction(L, 2)))
+		return luab_error(L, "expected net.register_endpoint_kind(string kind[, function])");
+	const char *kind = lua_tostring(L, 1);
+	if (is_builtin_kind(kind))
+		return luab_error(L, "endpoint kind '%s' is built in", kind);
+	lua_getfield(L, LUA_REGISTRYINDEX, KINDS_KEY);
+	lua_getfield(L, -1, kind);
+	const bool is_known = !lua_isnil(L, -1);
+	lua_pop(L, 1);
+	if (argc == 2 && is_known)
+		return luab_error(L, "endpoint kind '%s' is registered already", kind);
+	if (argc == 1 && !is_known)
+		return luab_error(L, "endpoint kind '%s' is not registered", kind);
+	if (argc == 1)
+		network_disengage_kind(&the_engine->net, kind);
+	if (argc == 2)
+		lua_pushvalue(L, 2);
+	else
+		lua_pushnil(L);
+	lua_setfield(L, -2, kind);
+	return 0;
+}
+
 void luab_net(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -254,7 +391,14 @@ void luab_net(lua_State *L)
 		{"tcp_in_idle", net_tcp_in_idle},
 		{"tls_handshake_timeout", net_tls_handshake_timeout},
 		{"tls_padding", net_tls_padding},
+		{"proxy_allowed", net_proxy_allowed},
+		{"bpf_set", net_bpf_set},
+		{"bpf_clear", net_bpf_clear},
+		{"register_endpoint_kind", net_register_endpoint_kind},
 		{NULL, NULL},
 	};
 	luab_register(L, "net", functions);
+	lua_newtable(L);
+	lua_setfield(L, LUA_REGISTRYINDEX, KINDS_KEY);
+	network_set_kind_handler(&the_engine->net, serve_kind, the_engine);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/libdir.h"
+#include "daemon/lua/layout.h"
 #include "kresconfig.h"
 #include "lib/log.h"
 
@@ -103,16 +104,24 @@ static int sys_registry(lua_State *L)
 	return 0;
 }
 
-/** Make a table the environment of everything that runs from now on: _set_globals(table). */
-static int sys_set_globals(lua_State *L)
+/** List of {type, member or false, value} for the check of FFI declarations. */
+static int sys_ffi_layouts(lua_State *L)
 {
-	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_State *main = the_engine->L;
-	lua_pushvalue(L, 1);
-	if (L != main)
-		lua_xmove(L, main, 1);
-	lua_replace(main, LUA_GLOBALSINDEX);
-	return 0;
+	lua_newtable(L);
+	for (int i = 0; ffi_layouts[i].type; ++i) {
+		lua_createtable(L, 3, 0);
+		lua_pushstring(L, ffi_layouts[i].type);
+		lua_rawseti(L, -2, 1);
+		if (ffi_layouts[i].member)
+			lua_pushstring(L, ffi_layouts[i].member);
+		else
+			lua_pushboolean(L, false);
+		lua_rawseti(L, -2, 2);
+		lua_pushinteger(L, ffi_layouts[i].value);
+		lua_rawseti(L, -2, 3);
+		lua_rawseti(L, -2, i + 1);
+	}
+	return 1;
 }
 
 /** _trace_error(message): raise an error of the traced kind. */
@@ -130,7 +139,7 @@ void luab_system(lua_State *L)
 	lua_register(L, "kluautil_list_dir", sys_list_dir);
 	lua_register(L, "_hint_root_file", sys_hint_root_file);
 	lua_register(L, "_registry", sys_registry);
-	lua_register(L, "_set_globals", sys_set_globals);
+	lua_register(L, "_ffi_layouts", sys_ffi_layouts);
 	lua_register(L, "_trace_error", sys_trace_error);
 
 	lua_newtable(L);

@@ -43,10 +43,7 @@ return function (max_slots, ctype)
 	local lru = C.lru_create_impl(max_slots, ffi.alignof(value_t), nil, nil)
 	if lru == nil then error('not enough memory for an LRU', 2) end
 	return setmetatable({
-		lru = ffi.gc(lru, function (ptr)
-			C.lru_free_items_impl(ptr)
-			C.free(ptr)
-		end),
+		lru = ffi.gc(lru, C.lru_free_impl),
 		value_size = ffi.sizeof(value_t),
 		pointer_t = pointer_types[id],
 	}, meta)

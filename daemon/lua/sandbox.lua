@@ -340,7 +340,7 @@ map = require('kres_map')
 -- ---- Console ----
 
 function help()
-	return [[
+	return [=[
 quit([status])
     stop the server
 hostname([name])
@@ -365,7 +365,7 @@ log_level([level]), log_target([target]), log_groups([groups])
     get or set what is logged and where to
 net, cache, modules, trust_anchors, worker, event, kres
     tables with functions and settings: see the manual
-]]
+]=]
 end
 
 --- Compile a console line: an expression if it is one, else a chunk.
@@ -486,8 +486,13 @@ local default_modules = {
 	'extended_error',
 }
 
+local built_in = { iterate = true, validate = true, cache = true }
 for _, name in ipairs(default_modules) do
-	modules.load(name)
+	local so = io.open(paths.libdir .. '/kres_modules/' .. name .. '.so')
+	if so then so:close() end
+	if built_in[name] or so or package.searchpath('kres_modules.' .. name, package.path) then
+		modules.load(name)
+	end
 end
 
 trust_anchors._load_default(paths)
