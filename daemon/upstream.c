@@ -16,6 +16,7 @@
 #define QUESTION_BUCKETS 4096
 #define STREAM_BUCKETS 512
 #define STREAMS_MAX 512		 /**< upstream connections of a process */
+#define STREAM_SILENT_MAX 2	 /**< timeouts in a row after which it is taken for dead */
 #define STREAM_STRIKES_MAX 3	 /**< S-14 unsolicited messages before it is closed */
 #define MISS_STREAM_MS 1000	 /**< S-10 patience with the stream after a near miss */
 #define INFLIGHT_FLOOR 8	 /**< B-38 the limit never adapts below this */
@@ -77,6 +78,7 @@ struct stream {
 	uint32_t abandoned;	  /**< answers still to come that nobody waits for */
 	uint64_t idle_since_ms;
 	uint8_t strikes;
+	uint8_t silent;		  /**< questions without answer in a row */
 	bool is_open;
 	bool was_used;		  /**< has carried an answer */
 };
@@ -94,6 +96,7 @@ struct upstream {
 
 static void question_timeout(struct netio_timer *timer);
 static int ask_stream(struct upstream_question *qn);
+static void stream_broken(struct stream *st, enum kr_selection_error error, bool close_it);
 
 /* ---- small things ---- */
 
@@ -582,9 +585,16 @@ static void question_timeout(struct netio_timer *timer)
 		return;
 	}
 	qn->up->worker->stats.timeout += 1;
-	if (qn->stream)
-		qn->stream->abandoned += 1;
-	question_failed(qn, KR_SELECTION_QUERY_TIMEOUT);
+	struct stream *st = qn->stream;
+	if (st) {
+		st->abandoned += 1;
+		st->silent += 1;
+	}
+	qn->was_reconnected = true; /* its time is over in any case */
+	if (st && st->silent >= STREAM_SILENT_MAX)
+		stream_broken(st, KR_SELECTION_QUERY_TIMEOUT, true);
+	else
+		question_failed(qn, KR_SELECTION_QUERY_TIMEOUT);
 }
 
 /* ---- streams ---- */
@@ -719,6 +729,7 @@ static void on_stream_message(void *owner, struct bytes in)
 	const enum match match = qn ? judge(qn, in, false) : MATCH_NEAR;
 	if (match == MATCH_YES || match == MATCH_BARE)
 		st->was_used = true;
+	st->silent = 0;
 	if (match == MATCH_YES)
 		question_answered(qn, in);
 	else if (match == MATCH_BARE)
