@@ -61,7 +61,6 @@ typedef int (*network_kind_f)(struct network *net, struct endpoint *ep, bool is_
 /** Counters of what the worker never sees. */
 struct network_stats {
 	size_t udp_send_drops;	 /**< answers dropped as the socket did not take them (F-20) */
-	size_t udp_source_drops; /**< datagrams from ports or addresses never answered (I-45, I-46) */
 	size_t conns_refused;	 /**< connections over the limits of B-42 */
 	size_t conns_evicted;	 /**< idle connections closed to make room */
 	size_t conns_timeout;	 /**< connections closed by the timers of B-43 */
