@@ -543,12 +543,15 @@ knot_pkt_t *worker_resolve_mk_pkt_dname(knot_dname_t *qname, uint16_t qtype, uin
 	}
 	if (ret == KNOT_EOK)
 		ret = knot_pkt_put(pkt, KNOT_COMPR_HINT_NONE, opt, 0);
+	/* Parsed in a packet of its own: this one refers to `opt`, and would take a second one for an error. */
+	knot_pkt_t *parsed = ret == KNOT_EOK ? knot_pkt_new(NULL, KR_EDNS_PAYLOAD, NULL) : NULL;
+	ret = parsed ? knot_pkt_copy(parsed, pkt) : KNOT_ENOMEM;
+	knot_pkt_free(pkt);
 	knot_rrset_free(opt, NULL);
-	if (ret != KNOT_EOK || knot_pkt_parse(pkt, 0) != KNOT_EOK) {
-		knot_pkt_free(pkt);
-		return NULL;
-	}
-	return pkt;
+	if (ret == KNOT_EOK)
+		return parsed;
+	knot_pkt_free(parsed);
+	return NULL;
 }
 
 knot_pkt_t *worker_resolve_mk_pkt(const char *qname_str, uint16_t qtype, uint16_t qclass,
