@@ -252,8 +252,10 @@ static int eval_line(struct engine *engine, const char *function, const char *li
 	lua_getglobal(L, function);
 	lua_pushstring(L, line);
 	lua_pushboolean(L, raw);
-	const int ret = engine_pcall(L, 2, LUA_MULTRET);
-	if (lua_gettop(L) > top && (lua_isstring(L, -1))) {
+	const int ret = lua_pcall(L, 2, LUA_MULTRET, 0);
+	if (ret != 0 && !lua_isstring(L, -1))
+		lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
+	if (lua_gettop(L) > top && lua_isstring(L, -1)) {
 		size_t len;
 		const char *text = lua_tolstring(L, -1, &len);
 		*out = malloc(len + 1);
