@@ -51,6 +51,7 @@ int resolve_find_cut(struct kr_query *qry)
 	if (ret != 0)
 		return ret;
 	kr_zonecut_move(&qry->zone_cut, &cut);
+	kr_server_selection_init(qry); /* its servers are known only now */
 	if (!secured)
 		become_insecure(qry);
 	return kr_ok();
