@@ -133,6 +133,7 @@ static int read_record(struct inquiry *inq, struct cursor *cur, bool is_addition
 	if (skip_name(cur) != GOOD || !has(cur, 10))
 		return BAD;
 	const uint16_t type = get_u16(cur);
+	const size_t class_at = cur->at;
 	const uint16_t rclass = get_u16(cur);
 	const uint8_t *ttl = cur->wire + cur->at;
 	cur->at += 4;
@@ -149,6 +150,7 @@ static int read_record(struct inquiry *inq, struct cursor *cur, bool is_addition
 		return BAD;
 	inq->has_edns = true;
 	inq->payload = rclass;
+	inq->payload_at = class_at;
 	*version = ttl[1];
 	inq->has_do = ttl[2] & 0x80;
 	return read_options(inq, rdata, is_stream);

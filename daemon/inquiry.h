@@ -33,6 +33,7 @@ struct inquiry {
 	bool has_options;	/**< any EDNS option */
 	bool has_records;	/**< records other than OPT */
 	uint16_t payload;	/**< as sent, 0 without EDNS */
+	size_t payload_at;	/**< where it stands in the message */
 };
 
 /** Examine a message. @param is_stream it came over TCP, TLS, HTTP */

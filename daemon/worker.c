@@ -437,6 +437,22 @@ static int refuse_full(struct worker_ctx *worker, struct worker_client *client,
 	return kr_error(EAGAIN);
 }
 
+/**
+ * The question as a packet. Payload sizes below 512 mean 512 (RFC 6891 section 6.2.3); some of them
+ * are mistaken by the library for classes of ordinary records.
+ */
+static knot_pkt_t *parse_question(struct qr_task *task, const struct worker_query *query,
+		const struct inquiry *inq)
+{
+	if (!inq->has_edns || inq->payload >= KR_DNS_UDP_PLAIN)
+		return task_parse(task, query->wire);
+	uint8_t *copy = mm_memdup(&task->req.pool, query->wire.at, query->wire.len);
+	if (!copy)
+		return NULL;
+	knot_wire_write_u16(copy + inq->payload_at, KR_DNS_UDP_PLAIN);
+	return task_parse(task, (struct bytes){copy, query->wire.len});
+}
+
 /** A good question that L0 does not know. */
 static int admit(struct worker_ctx *worker, struct worker_client *client,
 		const struct worker_query *query, const struct inquiry *inq)
@@ -446,7 +462,7 @@ static int admit(struct worker_ctx *worker, struct worker_client *client,
 	struct qr_task *task = has_room(worker, query, prefix, hash) ? spare_task(worker) : NULL;
 	if (!task)
 		return refuse_full(worker, client, query, inq);
-	knot_pkt_t *question = task_parse(task, query->wire);
+	knot_pkt_t *question = parse_question(task, query, inq);
 	if (!question || fill_qsource(task, query, question) != 0) {
 		task_recycle(task);
 		answer_refusal(worker, client, query, inq, KNOT_RCODE_FORMERR);

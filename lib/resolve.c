@@ -588,7 +588,10 @@ static int prepare_sending(struct kr_query *qry, struct kr_transport **transport
 		return no_server_left(qry);
 
 	*transport = NULL;
-	qry->server_selection.choose_transport(qry, transport);
+	if (!qry->server_selection.initialized)
+		kr_server_selection_init(qry);
+	if (qry->server_selection.initialized)
+		qry->server_selection.choose_transport(qry, transport);
 	if (!*transport)
 		return no_server_left(qry);
 	if ((*transport)->protocol <= KR_TRANSPORT_RESOLVE_AAAA) {
@@ -635,9 +638,6 @@ int kr_resolve_produce(struct kr_request *req, struct kr_transport **transport, 
 	}
 	if (is_out_of_time(qry))
 		return query_failed(qry);
-	if (!qry->server_selection.initialized)
-		kr_server_selection_init(qry);
-
 	req->current_query = qry;
 	if (qry->deferred) {
 		resume(qry);

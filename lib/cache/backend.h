@@ -50,7 +50,10 @@ struct kr_cdb_api {
 	/** Entries, or an error. */
 	int (*count)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 	int (*clear)(kr_cdb_pt db, struct kr_cdb_stats *stat);
-	/** Write what is pending, let go of the read snapshot. */
+	/**
+	 * Write what is pending, let go of the read snapshot.
+	 * @return 0; 1 the store was full or broken and has been emptied on the way; < 0 error
+	 */
 	int (*commit)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 
 	int (*read)(kr_cdb_pt db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
@@ -77,3 +80,10 @@ struct kr_cdb_api {
 /** The built-in store over LMDB. */
 KR_EXPORT
 const struct kr_cdb_api *kr_cdb_lmdb(void);
+/**
+ * For handlers of SIGBUS and SIGSEGV: if the address lies in the map of that LMDB store, remove its file,
+ * so that the next process starts with a sound one. Async-signal-safe.
+ * @return true if it was ours
+ */
+KR_EXPORT
+bool kr_cdb_lmdb_on_fault(kr_cdb_pt db, const void *addr);

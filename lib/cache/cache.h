@@ -130,8 +130,10 @@ struct kr_deleg_glue {
 };
 struct kr_deleg {
 	knot_dname_t *name;		     /**< apex of the child */
+	knot_dname_t *parent;		     /**< cut that told us */
 	uint32_t ttl;			     /**< s left */
-	bool is_secure_nods;		     /**< proven without DS (validated) */
+	uint32_t nods_ttl;		     /**< s left of the proof that there is no DS */
+	bool is_secure_nods;		     /**< proven without DS (validated), and still so */
 	array_t(knot_dname_t *) ns;	     /**< server names, lower-case */
 	array_t(struct kr_deleg_glue) glue;
 };
