@@ -474,13 +474,13 @@ class Generator:
 
 def preprocess(compiler, header):
     """Run the C preprocessor."""
-    return subprocess.run(compiler + ['-E', '-P', '-D_GNU_SOURCE', '-D__STRICT_ANSI__FFI', header],
+    return subprocess.run(compiler + ['-E', '-P', '-w', '-D_GNU_SOURCE', header],
                           check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def write_depfile(compiler, header, target, path):
     """Let ninja know which headers matter."""
-    deps = subprocess.run(compiler + ['-D_GNU_SOURCE', '-M', header], check=True,
+    deps = subprocess.run(compiler + ['-w', '-D_GNU_SOURCE', '-M', header], check=True,
                           stdout=subprocess.PIPE, text=True).stdout
     files = deps.split(':', 1)[1].replace('\\\n', ' ').split()
     with open(path, 'w', encoding='utf-8') as file:
