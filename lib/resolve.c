@@ -278,9 +278,8 @@ static void deliver_addresses(struct kr_query *qry)
 		if (entry->qry_uid != qry->uid || rr->type != qry->stype || entry->in_progress ||
 				!knot_dname_is_equal(rr->owner, qry->sname))
 			continue;
-		const knot_rdata_t *rd = rr->rrs.rdata;
-		for (int j = 0; j < rr->rrs.count; ++j, rd = knot_rdataset_next((knot_rdata_t *)rd)) {
-			if (kr_zonecut_add(&parent->zone_cut, qry->sname, rd->data, rd->len) == 0)
+		for (int j = 0; j < rr->rrs.count; ++j) {
+			if (selection_add_address(parent, qry->sname, knot_rdataset_at(&rr->rrs, j)) == 0)
 				found = true;
 		}
 	}

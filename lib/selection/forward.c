@@ -12,6 +12,7 @@
 
 struct forward_state {
 	addr_tries_t tries;
+	struct tried_question question;
 };
 
 static struct forward_state *state_of(const struct kr_query *qry)
@@ -51,6 +52,7 @@ static void forward_choose(struct kr_query *qry, struct kr_transport **transport
 	struct addr_try *best_tried = NULL;
 	uint64_t best_cost = 0;
 	*transport = NULL;
+	selection_mind_question(qry, &state_of(qry)->question, &state_of(qry)->tries);
 	for (size_t i = 0; i < targets->len; ++i) {
 		union kr_sockaddr *target = &targets->at[i];
 		const bool is_stream = protocol_of(qry, target) != KR_TRANSPORT_UDP;

@@ -16,8 +16,17 @@ struct addr_try {
 	bool given_up;	/**< not for this question any more */
 };
 
-/** All addresses tried for a question; on the request's pool. */
+/** All addresses tried by a query; on the request's pool. */
 typedef array_t(struct addr_try) addr_tries_t;
+
+/** The question that tries are counted for: minimisation asks several, one after the other. */
+struct tried_question {
+	knot_dname_storage_t name;
+	uint16_t type;
+};
+/** Start counting anew if the query asks another question than the last time. */
+void selection_mind_question(
+		const struct kr_query *qry, struct tried_question *last, addr_tries_t *tries);
 
 /** Tries of an address; made if there are none. NULL if out of memory. */
 struct addr_try *selection_tries(addr_tries_t *tries, const struct sockaddr *addr, knot_mm_t *pool);

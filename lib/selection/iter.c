@@ -26,9 +26,14 @@ struct ns_state {
 
 struct iter_state {
 	addr_tries_t tries;
+	struct tried_question question;
 	struct ns_state ns[KR_NS_MAX];
 	size_t ns_count;
 	unsigned lookups; /**< B-07 per delegation */
+
+	/* The question that the tries are about. */
+	const knot_dname_t *asked_name;
+	uint16_t asked_type;
 };
 
 /** An address that could be asked now. */
@@ -114,6 +119,15 @@ static bool is_known(const struct candidates *all, const struct sockaddr *addr)
 	return false;
 }
 
+/** Root hints are the operator's: they may lead to this host. */
+static bool is_root_hint(const struct kr_query *qry, const knot_dname_t *ns, const uint8_t *obj)
+{
+	pack_t *hints = qry->zone_cut.name[0] == '\0'
+				 ? kr_zonecut_find(&qry->request->ctx->root_hints, ns)
+				 : NULL;
+	return hints && pack_obj_find(hints, pack_obj_val((uint8_t *)obj), pack_obj_len((uint8_t *)obj));
+}
+
 /** Add the usable addresses of one server. */
 static void add_candidates(struct kr_query *qry, const struct ns_state *ns, bool is_stream,
 		struct candidates *all)
@@ -126,8 +140,7 @@ static void add_candidates(struct kr_query *qry, const struct ns_state *ns, bool
 		if (all->len == KR_CUT_ADDR_MAX || !to_sockaddr(&candidate.addr, it))
 			return;
 		const int family = kr_inaddr_family(&candidate.addr.ip);
-		if (is_family_off(qry, family) || is_known(all, &candidate.addr.ip) ||
-				(!qry->flags.ALLOW_LOCAL && kr_addr_is_unusable(&candidate.addr.ip)))
+		if (is_family_off(qry, family) || is_known(all, &candidate.addr.ip))
 			continue;
 		candidate.tried = selection_tries(
 				&state->tries, &candidate.addr.ip, &qry->request->pool);
@@ -155,7 +168,7 @@ static void ask_cache(struct kr_query *qry, struct ns_state *ns)
 		ns->looked_up[i] = true;
 		for (int j = 0; j < rr->rrs.count; ++j) {
 			const knot_rdata_t *rd = knot_rdataset_at(&rr->rrs, j);
-			if (kr_zonecut_add(&qry->zone_cut, ns->name, rd->data, rd->len) == 0)
+			if (selection_add_address(qry, ns->name, rd) == 0)
 				ns->has_address = true;
 		}
 	}
@@ -246,11 +259,29 @@ static void collect(struct kr_query *qry, bool is_stream, struct candidates *all
 				&state->tries, &all->at[i].addr.ip, &qry->request->pool);
 }
 
+/** Tries are counted per question (B-13): minimisation asks several. */
+static void forget_tries_of_other_question(struct kr_query *qry)
+{
+	struct iter_state *state = state_of(qry);
+	if (state->asked_name == qry->asked_name && state->asked_type == qry->asked_type)
+		return;
+	state->asked_name = qry->asked_name;
+	state->asked_type = qry->asked_type;
+	for (size_t i = 0; i < state->tries.len; ++i) {
+		struct addr_try *tried = &state->tries.at[i];
+		tried->udp = tried->stream = 0;
+		tried->given_up = false;
+	}
+	qry->server_selection.local_state->truncated = false;
+}
+
 static void iter_choose(struct kr_query *qry, struct kr_transport **transport)
 {
 	const struct local_state *local = qry->server_selection.local_state;
+	forget_tries_of_other_question(qry);
 	const bool is_stream = (qry->flags.TCP || local->truncated) && !local->force_udp;
 	struct candidates all = {.len = 0};
+	selection_mind_question(qry, &state_of(qry)->question, &state_of(qry)->tries);
 	collect(qry, is_stream, &all);
 	const struct candidate *best = choose(qry, &all, is_stream);
 	*transport = NULL;

@@ -49,6 +49,36 @@ void kr_server_selection_no_address(struct kr_query *qry, const knot_dname_t *ns
 		iter_no_address(qry, ns_name, type);
 }
 
+int selection_add_address(struct kr_query *qry, const knot_dname_t *ns_name, const knot_rdata_t *rd)
+{
+	union kr_sockaddr addr = {0};
+	if (rd->len == 4) {
+		addr.ip4.sin_family = AF_INET;
+		memcpy(&addr.ip4.sin_addr, rd->data, rd->len);
+	} else if (rd->len == 16) {
+		addr.ip6.sin6_family = AF_INET6;
+		memcpy(&addr.ip6.sin6_addr, rd->data, rd->len);
+	} else {
+		return kr_error(EINVAL);
+	}
+	if (!qry->flags.ALLOW_LOCAL && kr_addr_is_unusable(&addr.ip))
+		return kr_error(EADDRNOTAVAIL);
+	return kr_zonecut_add(&qry->zone_cut, ns_name, rd->data, rd->len);
+}
+
+void selection_mind_question(
+		const struct kr_query *qry, struct tried_question *last, addr_tries_t *tries)
+{
+	const knot_dname_t *name = qry->asked_name ? qry->asked_name : qry->sname;
+	const uint16_t type = qry->asked_name ? qry->asked_type : qry->stype;
+	if (!name || (type == last->type && knot_dname_is_equal(name, last->name)))
+		return;
+	for (size_t i = 0; i < tries->len; ++i)
+		tries->at[i].udp = tries->at[i].stream = 0;
+	memcpy(last->name, name, knot_dname_size(name));
+	last->type = type;
+}
+
 struct addr_try *selection_tries(addr_tries_t *tries, const struct sockaddr *addr, knot_mm_t *pool)
 {
 	for (size_t i = 0; i < tries->len; ++i) {

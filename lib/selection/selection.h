@@ -7,6 +7,7 @@
 #pragma once
 
 #include <libknot/dname.h>
+#include <libknot/rdata.h>
 
 #include "lib/addr.h"
 #include "lib/defines.h"
@@ -79,6 +80,13 @@ struct kr_server_selection {
 /** (Re)create the selection state of a query from its flags and the forwarding targets. */
 KR_EXPORT
 void kr_server_selection_init(struct kr_query *qry);
+
+/**
+ * Add a looked-up address of a server to the query's zone cut, unless no server can have it (C-15).
+ * @param rd  RDATA of A or AAAA @return 0; kr_error(EADDRNOTAVAIL), EINVAL, ENOMEM
+ */
+KR_EXPORT
+int selection_add_address(struct kr_query *qry, const knot_dname_t *ns_name, const knot_rdata_t *rd);
 
 /** A sub-query for a server's address ended without one (failed or negative). */
 KR_EXPORT
