@@ -364,7 +364,9 @@ static int follow_alias(struct kr_query *qry, const knot_dname_t *target)
 		return KR_STATE_DONE; /* neither servers nor keys have aliases */
 	if (is_loop(qry, target)) {
 		VERBOSE(qry, "<= alias loop\n");
-		return KR_STATE_DONE; /* the client sees the chain as it is */
+		if (req->answer && is_for_client(qry)) /* RFC 1034 section 3.6.2: an error, with the chain */
+			knot_wire_set_rcode(req->answer->wire, KNOT_RCODE_SERVFAIL);
+		return KR_STATE_DONE;
 	}
 	struct kr_query *next = kr_rplan_push(&req->rplan, qry->parent, target, qry->sclass, qry->stype);
 	if (!next)
