@@ -68,7 +68,9 @@ static char *next_line(struct reader *rd, const char *comments)
 {
 	while (getline(&rd->line, &rd->cap, rd->file) >= 0) {
 		rd->number += 1;
-		strip_comment(rd->line, comments);
+		/* The one value in which semicolons separate. */
+		const bool is_list = strncmp(rd->line + strspn(rd->line, " \t"), "features:", 9) == 0;
+		strip_comment(rd->line, is_list ? "#" : comments);
 		char *text = trim(rd->line);
 		if (*text)
 			return text;
