@@ -15,8 +15,17 @@ local function sorted_keys(tbl)
 	return keys
 end
 
+-- Bytes that do not stand for themselves between single quotes.
+local SPECIAL = "[%c'\\\127-\255]"
+
 local function escape(byte)
 	return string.format('\\%03d', byte:byte())
+end
+
+--- People may see tabs and line breaks as they are.
+local function escape_pretty(byte)
+	if byte == '\t' or byte == '\n' then return nil end
+	return escape(byte)
 end
 
 local function function_text(fn, name)
@@ -64,7 +73,7 @@ end
 pretty = function (value, state, indent, name)
 	local kind = type(value)
 	if kind == 'string' then
-		return "'" .. value:gsub('[^\t\n\32-\38\40-\91\93-\126]', escape) .. "'"
+		return "'" .. value:gsub(SPECIAL, escape_pretty) .. "'"
 	elseif kind == 'table' then
 		state.seen[value] = true
 		return pretty_table(value, state, indent)
@@ -121,7 +130,7 @@ end
 serialize = function (value, state, path)
 	local kind = type(value)
 	if kind == 'string' then
-		return "'" .. value:gsub('[^\32-\38\40-\91\93-\126]', escape) .. "'"
+		return "'" .. value:gsub(SPECIAL, escape) .. "'"
 	elseif kind == 'number' then
 		return serialize_number(value)
 	elseif kind == 'boolean' or kind == 'nil' then

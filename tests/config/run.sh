@@ -1,0 +1,12 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Run a Lua test inside kresd, in a folder of its own. usage: run.sh KRESD TEST.lua
+set -eu
+kresd=$1
+test=$(realpath "$2")
+here=$(dirname "$(realpath "$0")")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cp "$(dirname "$test")"/*.data "$folder" 2>/dev/null || true
+cd "$folder"
+KRESD_NO_LISTEN=1 TEST_FOLDER=$folder "$kresd" -n -c "$here/assert.lua" -c "$test"
