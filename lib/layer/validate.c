@@ -202,6 +202,9 @@ static bool may_sign(const struct vld *v, const knot_dname_t *signer, const knot
 	if (rr->type == KNOT_RRTYPE_DS && rr->owner[0] != '\0' &&
 			knot_dname_is_equal(rr->owner, signer))
 		return false; /* a child does not vouch for itself */
+	if (rr->type == KNOT_RRTYPE_NSEC3 &&
+			!knot_dname_is_equal(dnssec_parent_name(rr->owner), signer))
+		return false; /* RFC 5155 section 3: one label below the apex */
 	return v->qry->flags.FORWARD || knot_dname_in_bailiwick(signer, v->qry->zone_cut.name) >= 0;
 }
 
@@ -671,10 +674,23 @@ static bool has_rank(const struct vld *v, uint8_t rank)
 	return false;
 }
 
+/** A signed SOA tells which zone denies the name, so that no delegation can lie in between. */
+static bool has_secure_soa(const struct vld *v)
+{
+	const ranked_rr_array_t *array = &v->req->auth_selected;
+	for (size_t i = 0; i < array->len; ++i) {
+		const ranked_rr_array_entry_t *entry = array->at[i];
+		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA &&
+				kr_rank_test(entry->rank, KR_RANK_SECURE))
+			return true;
+	}
+	return false;
+}
+
 /** A negative answer without proof may stand only below an insecure delegation. */
 static int excuse_missing_proof(struct vld *v, const knot_dname_t *name, uint16_t type)
 {
-	int ret = vld_find_insecurity(v, name, type);
+	int ret = has_secure_soa(v) ? kr_error(ENOENT) : vld_find_insecurity(v, name, type);
 	if (ret != kr_error(ENOENT))
 		return ret;
 	char text[KNOT_DNAME_TXT_MAXLEN + 1];
@@ -721,18 +737,19 @@ static int judge_negative(struct vld *v)
 		if (!qry->flags.CACHED || has_rank(v, KR_RANK_INITIAL))
 			return excuse_missing_proof(v, name, type);
 		proof = (struct dnssec_proof){0}; /* proven when it was cached, by records it did not keep */
+		ret = kr_ok();
 	} else if (ret != 0) {
 		return ret;
 	}
 	mark_optout(v, &proof);
-	if (proof.is_optout || proof.is_insecure)
+	const bool is_weak = proof.is_optout || proof.is_insecure;
+	if (is_weak)
 		weaken_negative(v);
-	if (type != KNOT_RRTYPE_DS)
-		return proof.is_insecure ? VLD_INSECURE : kr_ok();
-	qry->flags.DNSSEC_NODS = true;
-	const enum kr_zone_fact fact = fact_of(&proof, is_nxdomain);
-	ret = deliver_ds(v, fact, NULL);
-	return ret == 0 && proof.is_insecure ? VLD_INSECURE : ret;
+	if (type == KNOT_RRTYPE_DS) {
+		qry->flags.DNSSEC_NODS = true;
+		ret = deliver_ds(v, fact_of(&proof, is_nxdomain), NULL);
+	}
+	return ret == 0 && is_weak ? VLD_INSECURE : KR_MIN(ret, 0);
 }
 
 /** Everything there is to be judged. @return 0, VLD_YIELD, VLD_INSECURE, or an error */
