@@ -228,8 +228,11 @@ static struct kr_transport *choose_lookup(struct kr_query *qry)
 			continue;
 		for (size_t i = 0; i < state->ns_count; ++i) {
 			struct ns_state *ns = &state->ns[(start + i) % state->ns_count];
+			/* A name inside of the zone only leads back to servers that were tried. */
 			if (ns->has_address != want_known || ns->looked_up[which] ||
-					is_unreachable(qry, ns))
+					is_unreachable(qry, ns) ||
+					(want_known && knot_dname_in_bailiwick(ns->name,
+								       qry->zone_cut.name) >= 0))
 				continue;
 			ns->looked_up[which] = true;
 			state->lookups += 1;
