@@ -30,6 +30,7 @@ struct iter_state {
 	struct ns_state ns[KR_NS_MAX];
 	size_t ns_count;
 	unsigned lookups; /**< B-07 per delegation */
+	bool delegations_asked;
 
 	/* The question that the tries are about. */
 	const knot_dname_t *asked_name;
@@ -117,15 +118,6 @@ static bool is_known(const struct candidates *all, const struct sockaddr *addr)
 			return true;
 	}
 	return false;
-}
-
-/** Root hints are the operator's: they may lead to this host. */
-static bool is_root_hint(const struct kr_query *qry, const knot_dname_t *ns, const uint8_t *obj)
-{
-	pack_t *hints = qry->zone_cut.name[0] == '\0'
-				 ? kr_zonecut_find(&qry->request->ctx->root_hints, ns)
-				 : NULL;
-	return hints && pack_obj_find(hints, pack_obj_val((uint8_t *)obj), pack_obj_len((uint8_t *)obj));
 }
 
 /** Add the usable addresses of one server. */
@@ -243,6 +235,38 @@ static struct kr_transport *choose_lookup(struct kr_query *qry)
 	return NULL;
 }
 
+/**
+ * Last resort: addresses that the delegation of the server's own zone brought as glue. They may work when
+ * what the zone itself says of its server does not.
+ * @return true if there is a new address
+ */
+static bool ask_delegations(struct kr_query *qry)
+{
+	struct iter_state *state = state_of(qry);
+	struct kr_context *ctx = qry->request->ctx;
+	bool found = false;
+	if (state->delegations_asked || !kr_cache_is_open(&ctx->cache))
+		return false;
+	state->delegations_asked = true;
+	for (size_t i = 0; i < state->ns_count; ++i) {
+		const knot_dname_t *name = state->ns[i].name;
+		struct kr_deleg deleg = {0};
+		if (kr_cache_deleg_find(&ctx->cache, name, qry->timestamp.tv_sec, &deleg,
+				    &qry->request->pool) != 0)
+			continue;
+		for (size_t j = 0; j < deleg.glue.len; ++j) {
+			const struct kr_deleg_glue *glue = &deleg.glue.at[j];
+			const pack_t *known = kr_zonecut_find(&qry->zone_cut, name);
+			if (!knot_dname_is_equal(glue->ns, name) ||
+					pack_obj_find(known, glue->addr, glue->addr_len))
+				continue;
+			found = kr_zonecut_add(&qry->zone_cut, name, glue->addr, glue->addr_len) == 0 ||
+				found;
+		}
+	}
+	return found;
+}
+
 static void collect(struct kr_query *qry, bool is_stream, struct candidates *all)
 {
 	struct iter_state *state = state_of(qry);
@@ -292,6 +316,8 @@ static void iter_choose(struct kr_query *qry, struct kr_transport **transport)
 		*transport = choose_lookup(qry);
 		if (*transport)
 			selection_log(qry, "looking up", *transport);
+		else if (ask_delegations(qry))
+			iter_choose(qry, transport);
 		return;
 	}
 	if (is_stream)
