@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The layer that answers from the cache and keeps what the network said.
+ * The layer between requests and the cache: answers questions from it, stores what was validated.
  */
 #pragma once
+
+#include "lib/defines.h"
 
 struct kr_module;
 
