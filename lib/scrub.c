@@ -24,7 +24,7 @@ struct scrub {
 	bool has_data;	/**< records of the asked type at the end of the chain */
 	bool has_alias; /**< the chain has at least one link */
 	bool has_soa;
-	const knot_dname_t *child; /**< owner of the NS set of a referral */
+	const knot_dname_t *child; /**< owner of the NS set of a referral; valid until compact() */
 	bool is_lame;
 	size_t nsec3_kept, nsec_kept;
 	bool keep[KR_MSG_RRS_MAX];
@@ -423,6 +423,8 @@ static int compact(struct scrub *s)
 			const knot_rrset_t *from = &pkt->rr[i];
 			const bool is_special = from == opt || from == tsig;
 			if (!s->keep[i] && !is_special) {
+				if (pkt->rr_info[i].flags & KNOT_PF_FREE)
+					knot_rrset_clear(&pkt->rr[i], &pkt->mm);
 				dropped += 1;
 				continue;
 			}
