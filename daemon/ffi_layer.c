@@ -8,6 +8,11 @@
 #include "lib/log.h"
 
 kr_layer_t kr_layer_t_static;
+const knot_dump_style_t KR_DUMP_STYLE_DEFAULT = {
+	.show_ttl = true,
+	.show_class = true,
+	.human_timestamp = true,
+};
 
 /** Field of the registry with the loader of Lua modules (daemon/lua/modules_glue.lua). */
 #define LOADER_KEY "kres.module_loader"

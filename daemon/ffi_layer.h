@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <libknot/rrset-dump.h>
 #include <lua.h>
 
 #include "lib/layer.h"
@@ -14,6 +15,8 @@
 struct engine;
 struct kr_request;
 
+/** How records are printed for people. */
+KR_EXPORT extern const knot_dump_style_t KR_DUMP_STYLE_DEFAULT;
 /** Arguments of the hook being called; read by the trampolines before anything else can run. */
 KR_EXPORT extern kr_layer_t kr_layer_t_static;
 

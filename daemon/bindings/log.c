@@ -11,13 +11,13 @@ static int log_level(lua_State *L)
 	if (argc > 1 || (argc == 1 && lua_type(L, 1) != LUA_TSTRING))
 		return luab_error(L, "expected log_level() or log_level(string level)");
 	if (argc == 1) {
-		kr_log_level_t level = kr_log_name2level(lua_tostring(L, 1));
-		if (level < 0)
+		const char *name = lua_tostring(L, 1);
+		kr_log_level_t level = kr_log_name2level(name);
+		if (strcmp(name, "alert") == 0 || strcmp(name, "emerg") == 0)
+			kr_log_warning(SYSTEM, "log level '%s' is not available, ignored\n", name);
+		else if (level < LOG_CRIT)
 			return luab_error(L, "unknown log level '%s': expected crit, err, warning, "
-					"notice, info or debug", lua_tostring(L, 1));
-		if (level < LOG_CRIT)
-			kr_log_warning(SYSTEM, "log level '%s' is not available, ignored\n",
-					lua_tostring(L, 1));
+					"notice, info or debug", name);
 		else
 			kr_log_level_set(level);
 	}

@@ -7,6 +7,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kresconfig.h"
+#if ENABLE_LIBSYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
 #include "daemon/ffi_layer.h"
 #include "lib/log.h"
 
@@ -130,10 +135,25 @@ static int outgoing_v6(lua_State *L)
 	return set_out_addr(L, AF_INET6, &the_engine->worker.out_addr6);
 }
 
+/** worker.sd_notify(state) -> was there a service manager to be told? */
+static int worker_sd_notify(lua_State *L)
+{
+	const char *state = luaL_checkstring(L, 1);
+	int ret = 0;
+#if ENABLE_LIBSYSTEMD
+	ret = sd_notify(0, state);
+#else
+	(void)state;
+#endif
+	lua_pushboolean(L, ret > 0);
+	return 1;
+}
+
 void luab_worker(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"stats", worker_stats},
+		{"sd_notify", worker_sd_notify},
 		{"_start", worker_start},
 		{"_outgoing_v4", outgoing_v4},
 		{"_outgoing_v6", outgoing_v6},

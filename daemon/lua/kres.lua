@@ -177,8 +177,7 @@ end
 
 -- ---- Printing records ----
 
-local style = ffi.new('knot_dump_style_t', knot.KNOT_DUMP_STYLE_DEFAULT)
-style.show_class = true
+local style = C.KR_DUMP_STYLE_DEFAULT
 
 local function print_rdata(rr, i, dump_style)
 	local len = knot.knot_rrset_txt_dump_data(rr, i, text_buf, ffi.sizeof(text_buf),

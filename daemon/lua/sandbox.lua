@@ -486,13 +486,8 @@ local default_modules = {
 	'extended_error',
 }
 
-local built_in = { iterate = true, validate = true, cache = true }
 for _, name in ipairs(default_modules) do
-	local so = io.open(paths.libdir .. '/kres_modules/' .. name .. '.so')
-	if so then so:close() end
-	if built_in[name] or so or package.searchpath('kres_modules.' .. name, package.path) then
-		modules.load(name)
-	end
+	modules.load(name)
 end
 
 trust_anchors._load_default(paths)

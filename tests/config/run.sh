@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Run a Lua test inside kresd, in a folder of its own. usage: run.sh KRESD TEST.lua
 set -eu
-kresd=$1
+kresd=$(realpath "$1")
 test=$(realpath "$2")
 here=$(dirname "$(realpath "$0")")
 folder=$(mktemp -d)
