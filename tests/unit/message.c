@@ -14,7 +14,7 @@
 
 static void put_record(knot_pkt_t *pkt, const char *line)
 {
-	zs_scanner_t scanner;
+	static zs_scanner_t scanner; /* too large for a stack */
 	char text[2048];
 	snprintf(text, sizeof(text), "%s\n", line);
 	/* The scanner knows class IN only: another one is set afterwards. */
