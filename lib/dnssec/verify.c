@@ -2,6 +2,7 @@
 
 #include "lib/dnssec/verify.h"
 
+#include <string.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <libdnssec/crypto.h>
@@ -94,8 +95,8 @@ static int check_rsa(const uint8_t *data, size_t len)
 	if (ret != 0)
 		return ret;
 	const size_t bits = mod_len * 8 - (mod[0] ? __builtin_clz(mod[0]) - 24 : 8);
-	/* Up to and including 2^32 (F5). */
-	const bool is_f5 = exp_len == 5 && exp[0] == 1 && !(exp[1] | exp[2] | exp[3] | exp[4]);
+	/* Of what is longer than 32 bits only 2^32 + 1 (F5) is in use. */
+	const bool is_f5 = exp_len == 5 && memcmp(exp, "\x01\x00\x00\x00\x01", 5) == 0;
 	if (bits > DNSSEC_RSA_BITS_MAX || (exp_len > 4 && !is_f5))
 		return kr_error(ENOTSUP);
 	if (bits < DNSSEC_RSA_BITS_MIN)
