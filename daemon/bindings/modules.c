@@ -175,6 +175,16 @@ void luab_module_table(struct engine *engine, struct kr_module *module)
 	set_closure(L, "__index", index_property, module->name, "");
 	set_closure(L, "__newindex", newindex_property, module->name, "");
 	lua_setmetatable(L, -2);
+	/* Let Lua add what C properties cannot do, such as raising errors. */
+	lua_getfield(L, LUA_REGISTRYINDEX, "kres.module_loader");
+	lua_getfield(L, -1, "adopt");
+	lua_pushstring(L, module->name);
+	lua_pushvalue(L, -4);
+	if (engine_pcall(L, 2, 0) != 0) {
+		kr_log_error(SYSTEM, "module %s: %s\n", module->name, lua_tostring(L, -1));
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
 	lua_setglobal(L, module->name);
 }
 

@@ -66,6 +66,24 @@ function loader.deinit(module, handle)
 	if module.deinit then module.deinit(ffi.cast(module_p, handle)) end
 end
 
+local adopted = {}
+
+--- Members that modules written in C cannot bring.
+function adopted.hints(hints)
+	rawset(hints, 'root_file', function (path)
+		local is_good, err = pcall(_hint_root_file, path ~= '' and path or nil)
+		if not is_good then
+			error(string.format("error when opening '%s': failed to open root hints file (%s)",
+				path or 'built-in', tostring(err):match('ERROR: ([^\n]*)$') or tostring(err)), 2)
+		end
+		return is_good
+	end)
+end
+
+function loader.adopt(name, module)
+	if adopted[name] then adopted[name](module) end
+end
+
 _registry('kres.module_loader', loader)
 
 --- Load a module anew from its file.
