@@ -324,29 +324,47 @@ static int verify_entry(struct vld *v, const ranked_rr_array_t *array,
 	return kr_ok();
 }
 
-/** The CNAME that a DNAME of the same message makes of a name needs no signature of its own. */
-static bool is_synthesized(struct vld *v, const ranked_rr_array_t *array,
+/** The DNAME of the same message that covers a name. */
+static const ranked_rr_array_entry_t *find_dname(const struct vld *v,
+		const ranked_rr_array_t *array, const knot_dname_t *name)
+{
+	for (size_t i = 0; i < array->len; ++i) {
+		const ranked_rr_array_entry_t *entry = array->at[i];
+		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_DNAME &&
+				entry->rr->rrs.count == 1 &&
+				knot_dname_in_bailiwick(name, entry->rr->owner) > 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/**
+ * An unsigned CNAME below a DNAME is worth what the DNAME is, if it is what the DNAME makes of the name;
+ * below a secure DNAME there is nothing else (RFC 6672 section 5.3).
+ * @return 0 rank is set; kr_error(ENOENT) no such case; kr_error(EBADMSG) it is another alias
+ */
+static int judge_synthesized(struct vld *v, const ranked_rr_array_t *array,
 		ranked_rr_array_entry_t *entry)
 {
 	const knot_rrset_t *cname = entry->rr;
 	if (cname->type != KNOT_RRTYPE_CNAME || cname->rrs.count != 1)
-		return false;
-	for (size_t i = 0; i < array->len; ++i) {
-		const ranked_rr_array_entry_t *dname = array->at[i];
-		if (!is_ours(v, dname) || dname->rr->type != KNOT_RRTYPE_DNAME ||
-				dname->rr->rrs.count != 1 ||
-				knot_dname_in_bailiwick(cname->owner, dname->rr->owner) <= 0)
-			continue;
-		knot_dname_t *target = knot_dname_replace_suffix(cname->owner,
-				knot_dname_labels(dname->rr->owner, NULL),
-				knot_dname_target(dname->rr->rrs.rdata), &v->req->pool);
-		if (!target || !knot_dname_is_case_equal(target, knot_cname_name(cname->rrs.rdata)))
-			continue;
-		kr_rank_set(&entry->rank, dname->rank & ~KR_RANK_AUTH);
-		return kr_rank_test(entry->rank, KR_RANK_SECURE) ||
-		       kr_rank_test(entry->rank, KR_RANK_INSECURE);
+		return kr_error(ENOENT);
+	const ranked_rr_array_entry_t *dname = find_dname(v, array, cname->owner);
+	const bool is_secure = dname && kr_rank_test(dname->rank, KR_RANK_SECURE);
+	if (!is_secure && !(dname && kr_rank_test(dname->rank, KR_RANK_INSECURE)))
+		return kr_error(ENOENT);
+	knot_dname_t *target = knot_dname_replace_suffix(cname->owner,
+			knot_dname_labels(dname->rr->owner, NULL),
+			knot_dname_target(dname->rr->rrs.rdata), &v->req->pool);
+	if (target && knot_dname_is_case_equal(target, knot_cname_name(cname->rrs.rdata))) {
+		set_rank(v, array, entry, dname->rank & ~KR_RANK_AUTH);
+		return kr_ok();
 	}
-	return false;
+	if (!is_secure)
+		return kr_error(ENOENT);
+	set_rank(v, array, entry, KR_RANK_BOGUS);
+	blame_rrset(v, KNOT_EDNS_EDE_BOGUS, "not what DNAME says", cname, 0, dname->rr->owner);
+	return kr_error(EBADMSG);
 }
 
 /** A set without usable signatures: fine below an insecure delegation only. */
@@ -376,8 +394,11 @@ static int judge_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_
 		return kr_ok();
 	}
 	const ranked_rr_array_entry_t *sigs = find_rrsig(v, array, rr);
-	if (!sigs && is_synthesized(v, array, entry))
-		return kr_ok();
+	if (!sigs) {
+		int ret = judge_synthesized(v, array, entry);
+		if (ret != kr_error(ENOENT))
+			return ret;
+	}
 	const knot_dname_t *signer = sigs ? claimed_signer(v, rr, sigs->rr) : NULL;
 	if (!signer)
 		return judge_unsigned(v, array, entry, sigs != NULL);
@@ -674,9 +695,11 @@ static bool has_rank(const struct vld *v, uint8_t rank)
 	return false;
 }
 
-/** A signed SOA tells which zone denies the name, so that no delegation can lie in between. */
-static bool has_secure_soa(const struct vld *v)
+/** A signed SOA or proof tells which zone denies the name: no delegation lies in between. */
+static bool is_denied_by_secure_zone(const struct vld *v)
 {
+	if (v->proof_count > 0)
+		return true;
 	const ranked_rr_array_t *array = &v->req->auth_selected;
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
@@ -690,7 +713,7 @@ static bool has_secure_soa(const struct vld *v)
 /** A negative answer without proof may stand only below an insecure delegation. */
 static int excuse_missing_proof(struct vld *v, const knot_dname_t *name, uint16_t type)
 {
-	int ret = has_secure_soa(v) ? kr_error(ENOENT) : vld_find_insecurity(v, name, type);
+	int ret = is_denied_by_secure_zone(v) ? kr_error(ENOENT) : vld_find_insecurity(v, name, type);
 	if (ret != kr_error(ENOENT))
 		return ret;
 	char text[KNOT_DNAME_TXT_MAXLEN + 1];
@@ -828,19 +851,26 @@ static void judge_referral(struct vld *v)
 
 /* ---- the layer ---- */
 
-/** A failed message leaves nothing for the client or the cache. */
+/**
+ * A failed message has nothing for the client. What was found secure in it is true all the same and
+ * may be kept, but for data of wildcards, which are not true for every name.
+ */
 static void discard_message(struct vld *v)
 {
 	struct kr_request *req = v->req;
 	ranked_rr_array_t *all[] = kr_request_selected(req);
 	set_open_ranks(v, KR_RANK_BOGUS);
+	for (size_t i = 0; i < KR_MIN(v->expanded_count, VLD_EXPANDED_MAX); ++i)
+		set_rank(v, &req->answ_selected, v->expanded[i].entry, KR_RANK_BOGUS);
+	const bool has_surplus = v->expanded_count > VLD_EXPANDED_MAX;
 	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {
 		for (size_t j = 0; j < all[i]->len; ++j) {
 			ranked_rr_array_entry_t *entry = all[i]->at[j];
 			if (!is_ours(v, entry))
 				continue;
 			entry->to_wire = false;
-			entry->dont_cache = true;
+			if (has_surplus || !kr_rank_test(entry->rank, KR_RANK_SECURE))
+				entry->dont_cache = true;
 		}
 	}
 }
