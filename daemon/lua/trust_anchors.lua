@@ -10,9 +10,11 @@ local context = kres.context()
 
 local M = {
 	keysets = {},
-	insecure = {},
 	bootstrap_url = 'https://data.iana.org/root-anchors/root-anchors.xml',
 }
+
+-- What set_insecure() was given last.
+local insecure = {}
 
 local key_state = {
 	Start = 'Start', AddPend = 'AddPend', Valid = 'Valid', Missing = 'Missing', Revoked = 'Revoked',
@@ -294,7 +296,7 @@ function M.set_insecure(names)
 	for _, owner in ipairs(owners) do
 		C.kr_ta_add(context.negative_anchors, owner, kres.type.DS, 0, nil, 0)
 	end
-	M.insecure = names
+	insecure = names
 	cache._changed()
 end
 
@@ -312,7 +314,7 @@ function M.summary(owner)
 	for _, name in ipairs(owner and { owner } or sorted_owners()) do
 		if M.keysets[name] then out[#out + 1] = keyset_text(M.keysets[name]) end
 	end
-	for _, name in ipairs(M.insecure) do
+	for _, name in ipairs(insecure) do
 		if not owner or owner == kres.str2dname(name) then
 			out[#out + 1] = zone_name(kres.str2dname(name)) .. ' is negative trust anchor\n'
 		end
@@ -348,13 +350,15 @@ local replaced = {
 	keyfile_default = "trust_anchors.add_file() or trust_anchors.remove('.')",
 }
 
-return setmetatable({}, {
-	__index = M,
+return setmetatable(M, {
+	__index = function (_, key)
+		return key == 'insecure' and insecure or nil
+	end,
 	__newindex = function (_, key, value)
 		if replaced[key] then removed(key, replaced[key]) end
 		if key == 'insecure' then
 			error('trust_anchors.insecure can only be read, use trust_anchors.set_insecure()', 2)
 		end
-		M[key] = value
+		rawset(M, key, value)
 	end,
 })
