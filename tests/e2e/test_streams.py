@@ -10,8 +10,11 @@ import pytest
 import ask
 
 
-def connect(one):
-    s = socket.create_connection(one.server, 5)
+CONNECTIONS_PER_CLIENT = 64
+
+
+def connect(one, source='127.0.0.1'):
+    s = socket.create_connection(one.server, 5, (source, 0))
     s.settimeout(10)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
@@ -166,14 +169,36 @@ def test_reset_while_answers_are_due(kresd, world_config):
             s.sendall(b''.join(framed(query('www.slow-odd.alpha.', i)) for i in range(50)))
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             s.close()
-        assert ask.answer(one.server, 'www.slow-odd.alpha.').rcode == 'NOERROR'
         assert one.process.poll() is None
+        # What was given up may be counted against this client for a moment, so it asks again, as clients do.
+        tries = (ask.answer(one.server, 'www.slow-odd.alpha.', timeout=1) for _ in range(5))
+        assert any(answer.rcode == 'NOERROR' for answer in tries)
 
 
-def test_hundreds_of_connections(resolver, known):
-    socks = [connect(resolver) for _ in range(300)]
-    for number, s in enumerate(socks):
-        s.sendall(framed(query(known, number)))
-    for number, s in enumerate(socks):
-        assert struct.unpack('!H', reply(s)[:2])[0] == number
+def ask_on(sock, name, number):
+    """True if the connection gives an answer."""
+    try:
+        sock.sendall(framed(query(name, number)))
+        return struct.unpack('!H', reply(sock)[:2])[0] == number
+    except (OSError, EOFError):
+        return False
+
+
+def test_hundreds_of_clients(resolver, known):
+    socks = [connect(resolver, f'127.7.{i // 250}.{i % 250 + 1}') for i in range(500)]
+    assert all(ask_on(s, known, i) for i, s in enumerate(socks))
+    for s in socks:
         s.close()
+
+
+def test_one_client_cannot_take_all_connections(resolver, known):
+    socks = [connect(resolver, '127.8.0.1') for _ in range(100)]
+    served = sum(ask_on(s, known, i) for i, s in enumerate(socks))
+    assert served == CONNECTIONS_PER_CLIENT
+    with connect(resolver, '127.8.0.2') as other:
+        assert ask_on(other, known, 1)
+    for s in socks:
+        s.close()
+    time.sleep(0.2)
+    with connect(resolver, '127.8.0.1') as again:
+        assert ask_on(again, known, 2)
