@@ -507,5 +507,7 @@ int main(void)
 			cmocka_unit_test(zone_data_is_validated),
 	};
 	kr_crypto_init();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int ret = cmocka_run_group_tests(tests, NULL, NULL);
+	kr_crypto_cleanup();
+	return ret;
 }

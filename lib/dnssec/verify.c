@@ -120,6 +120,13 @@ static int check_key(uint8_t alg, const uint8_t *data, size_t len)
 	}
 }
 
+/** Distributions build libcrypto without its fast P-384, where GnuTLS needs half the time. */
+static const struct dnssec_engine *best_engine(uint8_t alg)
+{
+	return alg == DNSSEC_KEY_ALGORITHM_ECDSA_P384_SHA384 ? &dnssec_engine_libdnssec
+							     : dnssec_engines[0];
+}
+
 int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
 		const uint8_t *data, size_t len)
 {
@@ -131,7 +138,7 @@ int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *en
 	struct dnssec_pubkey *new = calloc(1, sizeof(*new));
 	if (!new)
 		return kr_error(ENOMEM);
-	new->engine = engine ? engine : dnssec_engines[0];
+	new->engine = engine ? engine : best_engine(alg);
 	new->alg = alg;
 	ret = new->engine->key_new(&new->handle, alg, data, len);
 	if (ret != 0) {
@@ -174,10 +181,18 @@ int dnssec_sha256(uint8_t out[DNSSEC_SHA256_LEN], const uint8_t *a, size_t a_len
 void kr_crypto_init(void)
 {
 	dnssec_crypto_init();
+	for (const struct dnssec_engine *const *engine = dnssec_engines; *engine; ++engine) {
+		if ((*engine)->init)
+			(*engine)->init();
+	}
 }
 
 void kr_crypto_cleanup(void)
 {
+	for (const struct dnssec_engine *const *engine = dnssec_engines; *engine; ++engine) {
+		if ((*engine)->deinit)
+			(*engine)->deinit();
+	}
 	dnssec_crypto_cleanup();
 }
 

@@ -49,12 +49,12 @@ static const struct digest_info *rsa_digest(uint8_t alg)
 	}
 }
 
-static EVP_PKEY *from_params(const char *type, const OSSL_PARAM *params)
+static EVP_PKEY *from_params(const char *type, int selection, const OSSL_PARAM *params)
 {
 	EVP_PKEY *pkey = NULL;
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
 	if (ctx && EVP_PKEY_fromdata_init(ctx) == 1)
-		(void)EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, (OSSL_PARAM *)params);
+		(void)EVP_PKEY_fromdata(ctx, &pkey, selection, (OSSL_PARAM *)params);
 	EVP_PKEY_CTX_free(ctx);
 	return pkey;
 }
@@ -74,7 +74,7 @@ static EVP_PKEY *rsa_key(const uint8_t *data, size_t len)
 			OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, e) == 1)
 		params = OSSL_PARAM_BLD_to_param(bld);
 	if (params)
-		pkey = from_params("RSA", params);
+		pkey = from_params("RSA", EVP_PKEY_PUBLIC_KEY, params);
 	OSSL_PARAM_free(params);
 	OSSL_PARAM_BLD_free(bld);
 	BN_free(n);
@@ -82,18 +82,49 @@ static EVP_PKEY *rsa_key(const uint8_t *data, size_t len)
 	return pkey;
 }
 
-static EVP_PKEY *ec_key(const char *group, const uint8_t *data, size_t len)
+/** Keys without a point: making a copy is several times cheaper than making the curve. */
+static EVP_PKEY *curves[2];
+
+static EVP_PKEY *curve_new(const char *group)
+{
+	const OSSL_PARAM params[] = {
+			OSSL_PARAM_construct_utf8_string(
+					OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, 0),
+			OSSL_PARAM_construct_end(),
+	};
+	return from_params("EC", EVP_PKEY_KEY_PARAMETERS, params);
+}
+
+static void init(void)
+{
+	if (!curves[0])
+		curves[0] = curve_new("P-256");
+	if (!curves[1])
+		curves[1] = curve_new("P-384");
+	ERR_clear_error();
+}
+
+static void deinit(void)
+{
+	for (size_t i = 0; i < KR_COUNT_OF(curves); ++i) {
+		EVP_PKEY_free(curves[i]);
+		curves[i] = NULL;
+	}
+}
+
+static EVP_PKEY *ec_key(unsigned curve, const uint8_t *data, size_t len)
 {
 	uint8_t point[1 + 2 * EC_PART_MAX];
 	point[0] = 0x04; /* uncompressed */
 	memcpy(point + 1, data, len);
-	const OSSL_PARAM params[] = {
-			OSSL_PARAM_construct_utf8_string(
-					OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, 0),
-			OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, len + 1),
-			OSSL_PARAM_construct_end(),
-	};
-	return from_params("EC", params);
+	if (!curves[curve]) /* an embedding program need not call kr_crypto_init() first */
+		init();
+	EVP_PKEY *pkey = curves[curve] ? EVP_PKEY_dup(curves[curve]) : NULL;
+	if (pkey && EVP_PKEY_set1_encoded_public_key(pkey, point, len + 1) != 1) {
+		EVP_PKEY_free(pkey);
+		return NULL;
+	}
+	return pkey;
 }
 
 static int key_new(void **handle, uint8_t alg, const uint8_t *data, size_t len)
@@ -101,10 +132,10 @@ static int key_new(void **handle, uint8_t alg, const uint8_t *data, size_t len)
 	EVP_PKEY *pkey;
 	switch (alg) {
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P256_SHA256:
-		pkey = ec_key("P-256", data, len);
+		pkey = ec_key(0, data, len);
 		break;
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P384_SHA384:
-		pkey = ec_key("P-384", data, len);
+		pkey = ec_key(1, data, len);
 		break;
 	case DNSSEC_KEY_ALGORITHM_ED25519:
 		pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, data, len);
@@ -224,6 +255,8 @@ static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, co
 
 const struct dnssec_engine dnssec_engine_libcrypto = {
 		.name = "libcrypto",
+		.init = init,
+		.deinit = deinit,
 		.key_new = key_new,
 		.key_free = key_free,
 		.verify = verify,
