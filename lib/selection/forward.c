@@ -1,99 +1,72 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Among the targets that the operator gave: all may be asked, the fastest first. */
 
-#include <string.h>
-
-#include "lib/log.h"
 #include "lib/selection/impl.h"
-#include "lib/utils.h"
 
 /** Time for a forwarder to do its work. */
 #define FORWARD_TIMEOUT_MS 2000
+/** Assumed RTT of a target that nothing is known of: each gets its chance soon. */
+#define UNKNOWN_RTT_US 1000
+/** Expected cost of every failed try or timeout. */
+#define FAILURE_US (500 * 1000)
+/** Streams to forwarders are kept and may break at any time: one more try than for authorities. */
+#define TRIES_STREAM_MAX (KR_TRIES_STREAM_MAX + 1)
 
-struct forward_state {
-	addr_tries_t tries;
-	struct tried_question question;
-};
-
-static struct forward_state *state_of(const struct kr_query *qry)
-{
-	return qry->server_selection.local_state->private;
-}
-
-static uint64_t expected_us(struct kr_query *qry, const struct sockaddr *addr)
-{
-	struct kr_context *ctx = qry->request->ctx;
-	const struct kr_server *server = kr_servers_peek(ctx->servers, addr, ctx->now_ms);
-	uint64_t us = server && server->srtt_us > 0 ? server->srtt_us : 1000;
-	if (server && server->timeouts > 0)
-		us = (us + 100000) << KR_MIN(server->timeouts, 6);
-	return us + kr_ctx_rnd32(ctx) % 2000;
-}
-
-static enum kr_transport_protocol protocol_of(const struct kr_query *qry, union kr_sockaddr *addr)
+static enum kr_transport_protocol protocol_of(const struct kr_query *qry, struct addr_try *tried)
 {
 	const struct kr_request *req = qry->request;
-	if (req->selection_context.is_tls_capable && req->selection_context.is_tls_capable(&addr->ip))
+	if (req->selection_context.is_tls_capable &&
+			req->selection_context.is_tls_capable(&tried->addr.ip))
 		return KR_TRANSPORT_TLS;
-	const bool is_stream = qry->flags.TCP || qry->server_selection.local_state->truncated;
-	return is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP;
+	if (selection_needs_stream(qry))
+		return KR_TRANSPORT_TCP;
+	const bool may_stream = tried->stream < TRIES_STREAM_MAX;
+	return selection_wants_stream(qry) && may_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP;
 }
 
-static bool is_family_off(const struct kr_query *qry, const struct sockaddr *addr)
+static bool may_try(const struct addr_try *tried, enum kr_transport_protocol protocol)
 {
-	return kr_inaddr_family(addr) == AF_INET ? qry->flags.NO_IPV4 : qry->flags.NO_IPV6;
+	if (tried->given_up || tried->has_failed)
+		return false;
+	return protocol == KR_TRANSPORT_UDP ? tried->udp < KR_TRIES_UDP_MAX
+					    : tried->stream < TRIES_STREAM_MAX;
+}
+
+/** Expected time of an answer, for comparing. */
+static uint64_t expected_us(struct kr_query *qry, const struct addr_try *tried)
+{
+	struct kr_context *ctx = qry->request->ctx;
+	const struct kr_server *server = kr_servers_peek(ctx->servers, &tried->addr.ip, ctx->now_ms);
+	uint64_t us = server && server->srtt_us > 0 ? server->srtt_us : UNKNOWN_RTT_US;
+	if (server)
+		us += (uint64_t)server->timeouts * FAILURE_US;
+	us += (uint64_t)(tried->udp + tried->stream) * FAILURE_US * 4;
+	return us + kr_ctx_rnd32(ctx) % (us / 4 + UNKNOWN_RTT_US);
 }
 
 static void forward_choose(struct kr_query *qry, struct kr_transport **transport)
 {
-	struct kr_request *req = qry->request;
-	const kr_sockaddr_array_t *targets = &req->selection_context.forwarding_targets;
-	union kr_sockaddr *best = NULL;
-	struct addr_try *best_tried = NULL;
-	uint64_t best_cost = 0;
+	const kr_sockaddr_array_t *targets = &qry->request->selection_context.forwarding_targets;
+	struct tries *tries = tries_of(qry);
+	struct addr_try *best = NULL;
+	uint64_t best_us = 0;
 	*transport = NULL;
-	selection_mind_question(qry, &state_of(qry)->question, &state_of(qry)->tries);
+	tries_mind_question(qry);
 	for (size_t i = 0; i < targets->len; ++i) {
-		union kr_sockaddr *target = &targets->at[i];
-		const bool is_stream = protocol_of(qry, target) != KR_TRANSPORT_UDP;
-		struct addr_try *tried = selection_tries(&state_of(qry)->tries, &target->ip, &req->pool);
-		if (!tried || is_family_off(qry, &target->ip) || !selection_may_try(tried, is_stream))
+		const struct sockaddr *target = &targets->at[i].ip;
+		struct addr_try *tried = tries_of_address(tries, target);
+		if (!tried || is_family_off(qry, kr_inaddr_family(target)) ||
+				!may_try(tried, protocol_of(qry, tried)))
 			continue;
-		const uint64_t cost = expected_us(qry, &target->ip) +
-				      (uint64_t)(tried->udp + tried->stream) * 10000000;
-		if (best && cost >= best_cost)
+		const uint64_t us = tried == tries->again ? 0 : expected_us(qry, tried);
+		if (best && us >= best_us)
 			continue;
-		best = target;
-		best_cost = cost;
+		best = tried;
+		best_us = us;
 	}
-	if (!best)
-		return;
-	best_tried = selection_tries(&state_of(qry)->tries, &best->ip, &req->pool);
-	const enum kr_transport_protocol protocol = protocol_of(qry, best);
-	if (protocol == KR_TRANSPORT_UDP)
-		best_tried->udp += 1;
-	else
-		best_tried->stream += 1;
-	*transport = selection_transport(qry, (const knot_dname_t *)"", &best->ip, protocol);
-	if (!*transport)
-		return;
-	if ((*transport)->timeout < FORWARD_TIMEOUT_MS && !(*transport)->timeout_capped)
-		(*transport)->timeout = FORWARD_TIMEOUT_MS;
-	selection_log(qry, "forwarding to", *transport);
-}
-
-static void forward_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error)
-{
-	if (!transport || !qry->server_selection.initialized)
-		return;
-	struct addr_try *tried = selection_tries(
-			&state_of(qry)->tries, &transport->address.ip, &qry->request->pool);
-	bool give_up = error == KR_SELECTION_REFUSED || error == KR_SELECTION_SERVFAIL;
-	if (!give_up)
-		give_up = selection_learn_error(qry, transport, error);
-	if (tried && give_up)
-		tried->given_up = true;
+	if (best)
+		*transport = selection_take(qry, best, (const knot_dname_t *)"",
+				protocol_of(qry, best), FORWARD_TIMEOUT_MS);
 }
 
 void forward_selection_init(struct kr_query *qry)
@@ -101,7 +74,7 @@ void forward_selection_init(struct kr_query *qry)
 	struct kr_server_selection *selection = &qry->server_selection;
 	selection->choose_transport = forward_choose;
 	selection->update_rtt = selection_update_rtt;
-	selection->error = forward_error;
-	selection->local_state->private =
-			mm_calloc(&qry->request->pool, 1, sizeof(struct forward_state));
+	/* Unlike an authority, a forwarder that refuses or fails does so whatever our habits are. */
+	selection->error = selection_error;
+	selection->local_state->private = mm_calloc(&qry->request->pool, 1, sizeof(struct tries));
 }

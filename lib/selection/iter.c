@@ -1,53 +1,70 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Among the servers of a zone cut: the fastest known address, now and then another one; names without
- * address are looked up when the addresses are used up. */
+/* Among the servers of a zone cut: the fastest known address, now and then another one. Names without
+ * address are looked up when no fresh address is left; then those that were silent get their second try;
+ * then those that answered badly are asked in the plainest way; then other addresses of known names are
+ * looked for. */
 
 #include <string.h>
 #include <libknot/descriptor.h>
 
 #include "lib/log.h"
 #include "lib/selection/impl.h"
-#include "lib/utils.h"
 
 /** One choice in so many explores. */
 #define EXPLORE_ONE_IN 20
 /** Assumed RTT of an address that nothing is known of: better than a slow known one. */
 #define UNKNOWN_RTT_US (60 * 1000)
-/** Spread of equal candidates. */
-#define JITTER_US (20 * 1000)
+/** What a family that was not seen working costs: not asked if there is anything else. */
+#define FAMILY_UNPROVEN_US (2 * 1000 * 1000)
+#define FAMILY_BROKEN_US (8 * 1000 * 1000)
+/** What a server that left us without answer, or without sense, costs. */
+#define LAME_US (4 * 1000 * 1000)
+#define DEAD_US (16 * 1000 * 1000)
+/** Wait for an address of a family that was not seen working, while there are others (F-25). */
+#define UNPROVEN_TIMEOUT_MS 250
+/** Wait for a stream: two round trips and setting up (S-10: it stalls after 1 s). */
+#define STREAM_TIMEOUT_MIN_MS 1000
+/** After so many timeouts of a question strangers get less time, so that a good one is found (F-22). */
+#define PATIENT_TIMEOUTS 3
+#define IMPATIENT_TIMEOUT_MS 200
+/** Failed look-ups after which the other address type is tried. */
+#define LOOKUPS_ONE_TYPE 3
 
 /** A server of the cut. */
 struct ns_state {
 	const knot_dname_t *name;
-	bool cache_asked;
-	bool looked_up[2]; /**< A, AAAA: asked for in this query */
-	bool has_address;
+	const pack_t *addrs; /**< NULL: the cut has lost it */
+	bool is_cache_asked;
+	bool is_looked_up[2]; /**< A, AAAA */
+	bool is_lame;
 };
 
 struct iter_state {
-	addr_tries_t tries;
-	struct tried_question question;
+	struct tries tries; /* first: see tries_of() */
 	struct ns_state ns[KR_NS_MAX];
 	size_t ns_count;
-	unsigned lookups; /**< B-07 per delegation */
-	bool delegations_asked;
-
-	/* The question that the tries are about. */
-	const knot_dname_t *asked_name;
-	uint16_t asked_type;
+	unsigned lookups;	/**< of this delegation (B-07) */
+	unsigned lookups_failed; /**< in a row */
+	size_t addrs_len;	/**< of all servers: grows when a look-up succeeds */
+	bool are_delegations_asked;
 };
 
 /** An address that could be asked now. */
 struct candidate {
-	const knot_dname_t *ns;
-	union kr_sockaddr addr;
+	const struct ns_state *ns;
 	struct addr_try *tried;
-	uint32_t cost; /**< expected µs, with back-off and jitter */
+	const struct kr_server *server; /**< NULL: unknown */
+	enum kr_family_state family;
+	bool is_stream;
+	bool is_fresh; /**< not tried and nothing speaks against it */
+	uint64_t cost; /**< expected µs */
 };
 
 struct candidates {
 	struct candidate at[KR_CUT_ADDR_MAX];
 	size_t len;
+	size_t fresh;
+	unsigned tries_left; /**< of all of them */
 };
 
 static struct iter_state *state_of(const struct kr_query *qry)
@@ -55,23 +72,81 @@ static struct iter_state *state_of(const struct kr_query *qry)
 	return qry->server_selection.local_state->private;
 }
 
+/* ---- servers of the cut ---- */
+
+static struct ns_state *find_ns(struct iter_state *state, const knot_dname_t *name)
+{
+	for (size_t i = 0; i < state->ns_count; ++i) {
+		if (knot_dname_is_equal(state->ns[i].name, name))
+			return &state->ns[i];
+	}
+	return NULL;
+}
+
 static int note_server(const char *key, uint32_t len, trie_val_t *val, void *baton)
 {
-	struct iter_state *state = baton;
-	const pack_t *addrs = *val;
-	if (state->ns_count == KR_NS_MAX)
-		return kr_ok();
-	struct ns_state *ns = &state->ns[state->ns_count++];
-	ns->name = (const knot_dname_t *)key;
-	ns->has_address = addrs && addrs->len > 0;
+	struct kr_query *qry = baton;
+	struct iter_state *state = state_of(qry);
+	const knot_dname_t *name = (const knot_dname_t *)key;
+	struct ns_state *ns = find_ns(state, name);
+	if (!ns) {
+		if (state->ns_count == KR_NS_MAX)
+			return kr_ok();
+		ns = &state->ns[state->ns_count];
+		*ns = (struct ns_state){.name = knot_dname_copy(name, &qry->request->pool)};
+		if (!ns->name)
+			return kr_error(ENOMEM);
+		state->ns_count += 1;
+	}
+	ns->addrs = *val;
 	return kr_ok();
 }
 
-static bool is_family_off(const struct kr_query *qry, int family)
+/** Modules and look-ups change the cut at any time. */
+static void note_servers(struct kr_query *qry)
 {
-	const struct kr_qflags *flags = &qry->flags;
-	return family == AF_INET ? flags->NO_IPV4 : flags->NO_IPV6;
+	struct iter_state *state = state_of(qry);
+	for (size_t i = 0; i < state->ns_count; ++i)
+		state->ns[i].addrs = NULL;
+	(void)trie_apply_with_key(qry->zone_cut.nsset, note_server, qry);
+	size_t addrs_len = 0;
+	for (size_t i = 0; i < state->ns_count; ++i)
+		addrs_len += state->ns[i].addrs ? state->ns[i].addrs->len : 0;
+	if (addrs_len > state->addrs_len)
+		state->lookups_failed = 0;
+	state->addrs_len = addrs_len;
 }
+
+static bool has_address(const struct ns_state *ns)
+{
+	return ns->addrs && ns->addrs->len > 0;
+}
+
+/** Addresses of the server that the cache knows from elsewhere. */
+static bool ask_cache(struct kr_query *qry, struct ns_state *ns)
+{
+	static const uint16_t types[] = {KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA};
+	struct kr_context *ctx = qry->request->ctx;
+	bool found = false;
+	if (ns->is_cache_asked || !ns->addrs || !kr_cache_is_open(&ctx->cache))
+		return false;
+	ns->is_cache_asked = true;
+	for (size_t i = 0; i < KR_COUNT_OF(types); ++i) {
+		knot_rrset_t *rr = NULL;
+		if (is_family_off(qry, i == 0 ? AF_INET : AF_INET6) ||
+				kr_cache_get_rr(&ctx->cache, ns->name, types[i],
+						KR_RANK_INITIAL | KR_RANK_AUTH, qry->timestamp.tv_sec,
+						&rr, NULL, &qry->request->pool) != 0)
+			continue;
+		ns->is_looked_up[i] = true;
+		for (int j = 0; j < rr->rrs.count; ++j)
+			found = selection_add_address(qry, ns->name, knot_rdataset_at(&rr->rrs, j)) == 0 ||
+				found;
+	}
+	return found;
+}
+
+/* ---- candidates ---- */
 
 /** Address bytes of a pack to a socket address on the DNS port. */
 static bool to_sockaddr(union kr_sockaddr *dst, uint8_t *obj)
@@ -91,148 +166,210 @@ static bool to_sockaddr(union kr_sockaddr *dst, uint8_t *obj)
 	return true;
 }
 
-/** Expected time of an answer, for comparing. */
-static uint32_t expected_us(struct kr_query *qry, const struct candidate *candidate)
+/** Expected time of an answer, with some chance in it. */
+static uint64_t expected_us(struct kr_query *qry, const struct candidate *it)
 {
-	struct kr_context *ctx = qry->request->ctx;
-	const struct kr_server *server =
-			kr_servers_peek(ctx->servers, &candidate->addr.ip, ctx->now_ms);
-	uint64_t us = UNKNOWN_RTT_US;
-	if (server && server->srtt_us > 0)
-		us = server->srtt_us;
+	struct kr_request *req = qry->request;
+	struct kr_context *ctx = req->ctx;
+	struct sockaddr *addr = &it->tried->addr.ip;
+	const struct kr_server *server = it->server;
+	uint64_t us = server && server->srtt_us > 0 ? server->srtt_us : UNKNOWN_RTT_US;
 	if (server && server->timeouts > 0)
 		us = (us + UNKNOWN_RTT_US) << KR_MIN(server->timeouts, 6);
+	us += kr_ctx_rnd32(ctx) % (us / 4 + 1000);
 	if (server && ctx->now_ms < server->dead_until)
-		us += 8 * 1000 * 1000;
-	if (kr_servers_family_is_broken(
-			    ctx->servers, kr_inaddr_family(&candidate->addr.ip), ctx->now_ms))
-		us += 4 * 1000 * 1000;
-	us += kr_ctx_rnd32(ctx) % JITTER_US;
-	return KR_MIN(us, UINT32_MAX);
+		us += DEAD_US;
+	if (it->family != KR_FAMILY_WORKS)
+		us += it->family == KR_FAMILY_BROKEN ? FAMILY_BROKEN_US : FAMILY_UNPROVEN_US;
+	if (kr_servers_is_lame(ctx->servers, addr, qry->zone_cut.name, ctx->now_ms))
+		us += LAME_US;
+	if (it->is_stream && req->selection_context.is_tcp_connected &&
+			req->selection_context.is_tcp_connected(addr))
+		us /= 2; /* no handshake */
+	return us;
 }
 
-static bool is_known(const struct candidates *all, const struct sockaddr *addr)
+/** Tries that an address has left on the kind of transport. */
+static unsigned tries_left(const struct addr_try *tried, bool is_stream)
+{
+	if (tried->given_up)
+		return 0;
+	if (is_stream)
+		return KR_TRIES_STREAM_MAX - KR_MIN(tried->stream, KR_TRIES_STREAM_MAX);
+	return tried->has_failed ? 0 : KR_TRIES_UDP_MAX - KR_MIN(tried->udp, KR_TRIES_UDP_MAX);
+}
+
+/** Who mangles letter case is asked over a stream (S-05), unless streams do not work either. */
+static bool is_for_stream(const struct kr_query *qry, const struct candidate *it)
+{
+	const uint64_t now = qry->request->ctx->now_ms;
+	if (selection_needs_stream(qry))
+		return true;
+	if (it->server && now < it->server->no_stream_until)
+		return false;
+	return tries_left(it->tried, true) > 0 &&
+	       (selection_wants_stream(qry) ||
+			       (it->server && now < it->server->stream_until && !qry->flags.NO_0X20));
+}
+
+static bool is_listed(const struct candidates *all, const struct addr_try *tried)
 {
 	for (size_t i = 0; i < all->len; ++i) {
-		if (kr_sockaddr_cmp(&all->at[i].addr.ip, addr) == 0)
+		if (all->at[i].tried == tried)
 			return true;
 	}
 	return false;
 }
 
-/** Add the usable addresses of one server. */
-static void add_candidates(struct kr_query *qry, const struct ns_state *ns, bool is_stream,
-		struct candidates *all)
+static void add_candidate(struct kr_query *qry, const struct ns_state *ns,
+		const union kr_sockaddr *addr, struct candidates *all)
+{
+	struct kr_context *ctx = qry->request->ctx;
+	const int family = kr_inaddr_family(&addr->ip);
+	struct candidate it = {.ns = ns, .family = KR_FAMILY_WORKS};
+	if (is_family_off(qry, family) || all->len == KR_COUNT_OF(all->at))
+		return;
+	it.tried = tries_of_address(&state_of(qry)->tries, &addr->ip);
+	if (!it.tried || is_listed(all, it.tried))
+		return; /* servers share addresses */
+	it.server = kr_servers_peek(ctx->servers, &addr->ip, ctx->now_ms);
+	it.is_stream = is_for_stream(qry, &it);
+	const unsigned left = tries_left(it.tried, it.is_stream);
+	if (left == 0)
+		return;
+	/* What works needs no proof; of two strangers IPv4 is the safer one. */
+	const enum kr_family_state state = kr_servers_family(ctx->servers, family, ctx->now_ms);
+	if (state == KR_FAMILY_BROKEN || family == AF_INET6)
+		it.family = state;
+	it.cost = expected_us(qry, &it);
+	it.is_fresh = it.tried->udp + it.tried->stream == 0 && it.cost < FAMILY_BROKEN_US;
+	all->fresh += it.is_fresh;
+	all->tries_left += left;
+	all->at[all->len++] = it;
+}
+
+static void collect(struct kr_query *qry, struct candidates *all)
 {
 	struct iter_state *state = state_of(qry);
-	pack_t *addrs = kr_zonecut_find(&qry->zone_cut, ns->name);
-	for (uint8_t *it = addrs ? pack_head(*addrs) : NULL; it && it != pack_tail(*addrs);
-			it = pack_obj_next(it)) {
-		struct candidate candidate = {.ns = ns->name};
-		if (all->len == KR_CUT_ADDR_MAX || !to_sockaddr(&candidate.addr, it))
-			return;
-		const int family = kr_inaddr_family(&candidate.addr.ip);
-		if (is_family_off(qry, family) || is_known(all, &candidate.addr.ip))
+	all->len = all->fresh = all->tries_left = 0;
+	note_servers(qry);
+	for (size_t i = 0; i < state->ns_count; ++i) {
+		struct ns_state *ns = &state->ns[i];
+		if (!has_address(ns) && ask_cache(qry, ns))
+			note_servers(qry);
+		if (ns->is_lame)
 			continue;
-		candidate.tried = selection_tries(
-				&state->tries, &candidate.addr.ip, &qry->request->pool);
-		if (!candidate.tried || !selection_may_try(candidate.tried, is_stream))
-			continue;
-		candidate.cost = expected_us(qry, &candidate);
-		all->at[all->len++] = candidate;
-	}
-}
-
-/** Addresses of the servers that the cache knows from elsewhere. */
-static void ask_cache(struct kr_query *qry, struct ns_state *ns)
-{
-	static const uint16_t types[] = {KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA};
-	struct kr_context *ctx = qry->request->ctx;
-	if (ns->cache_asked || !kr_cache_is_open(&ctx->cache))
-		return;
-	ns->cache_asked = true;
-	for (size_t i = 0; i < KR_COUNT_OF(types); ++i) {
-		knot_rrset_t *rr = NULL;
-		if (is_family_off(qry, i == 0 ? AF_INET : AF_INET6) ||
-				kr_cache_get_rr(&ctx->cache, ns->name, types[i], KR_RANK_INITIAL | KR_RANK_AUTH,
-						qry->timestamp.tv_sec, &rr, NULL, &qry->request->pool) != 0)
-			continue;
-		ns->looked_up[i] = true;
-		for (int j = 0; j < rr->rrs.count; ++j) {
-			const knot_rdata_t *rd = knot_rdataset_at(&rr->rrs, j);
-			if (selection_add_address(qry, ns->name, rd) == 0)
-				ns->has_address = true;
+		for (uint8_t *it = has_address(ns) ? pack_head(*ns->addrs) : NULL;
+				it && it != pack_tail(*ns->addrs); it = pack_obj_next(it)) {
+			union kr_sockaddr addr;
+			if (to_sockaddr(&addr, it))
+				add_candidate(qry, ns, &addr, all);
 		}
 	}
+	if (!is_listed(all, state->tries.again))
+		state->tries.again = NULL; /* it has no try left */
 }
 
-/** The best of the least tried. */
-static const struct candidate *choose(struct kr_query *qry, const struct candidates *all,
-		bool is_stream)
+/* ---- choosing ---- */
+
+/** The least tried, of those the cheapest; now and then any other fresh one that may be alive. */
+static const struct candidate *choose(struct kr_query *qry, const struct candidates *all)
 {
 	struct kr_context *ctx = qry->request->ctx;
 	const struct candidate *best = NULL;
-	unsigned best_tries = 0;
-	size_t fresh = 0;
 	for (size_t i = 0; i < all->len; ++i) {
 		const struct candidate *it = &all->at[i];
-		const unsigned tries = it->tried->udp + it->tried->stream;
-		/* After a truncated answer its sender is the one to ask again. */
-		const unsigned rank = is_stream && qry->server_selection.local_state->truncated
-						      ? (it->tried->udp > 0 ? 0 : 1)
-						      : tries;
-		fresh += tries == 0;
-		if (!best || rank < best_tries || (rank == best_tries && it->cost < best->cost)) {
+		if (it->tried == state_of(qry)->tries.again)
+			return it;
+		const int it_tries = it->tried->udp + it->tried->stream;
+		const int best_tries = best ? best->tried->udp + best->tried->stream : 0;
+		if (!best || it_tries < best_tries || (it_tries == best_tries && it->cost < best->cost))
 			best = it;
-			best_tries = rank;
-		}
 	}
-	if (best && best_tries == 0 && !is_stream && fresh > 1 &&
-			kr_ctx_rnd32(ctx) % EXPLORE_ONE_IN == 0) {
-		const struct candidate *other = &all->at[kr_ctx_rnd32(ctx) % all->len];
-		if (other->tried->udp + other->tried->stream == 0)
-			return other;
-	}
-	return best;
+	if (all->fresh < 2 || kr_ctx_rnd32(ctx) % EXPLORE_ONE_IN != 0)
+		return best;
+	const struct candidate *other = &all->at[kr_ctx_rnd32(ctx) % all->len];
+	return other->is_fresh ? other : best;
 }
 
-/** Would looking this name up need the very servers that are missing? */
-static bool is_unreachable(struct kr_query *qry, const struct ns_state *ns)
+/**
+ * How long to wait. Short while there are others to ask; the last one gets all the time there is, because
+ * giving up on it means failing.
+ */
+static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, bool is_last)
+{
+	const struct local_state *local = qry->server_selection.local_state;
+	unsigned timeout = kr_server_timeout_ms(it->server);
+	if (it->is_stream)
+		return KR_MIN(KR_MAX(2 * timeout + IMPATIENT_TIMEOUT_MS, STREAM_TIMEOUT_MIN_MS),
+				KR_TRY_TIME_MAX_MS);
+	if (is_last)
+		return KR_TRY_TIME_MAX_MS;
+	if (it->family != KR_FAMILY_WORKS)
+		timeout = KR_MIN(timeout, UNPROVEN_TIMEOUT_MS);
+	const bool is_stranger = !it->server || it->server->srtt_us == 0;
+	if (is_stranger && it->is_fresh && local->timeouts >= PATIENT_TIMEOUTS)
+		timeout = KR_MIN(timeout, IMPATIENT_TIMEOUT_MS);
+	return timeout;
+}
+
+/** Would looking the name up only lead back to the servers whose addresses are missing or were tried? */
+static bool leads_back(const struct kr_query *qry, const struct ns_state *ns)
 {
 	return knot_dname_in_bailiwick(ns->name, qry->zone_cut.name) >= 0 &&
-	       kr_zonecut_is_empty(&qry->zone_cut);
+	       (has_address(ns) || kr_zonecut_is_empty((struct kr_zonecut *)&qry->zone_cut));
 }
 
-/** A name and type to look up, or NULL. Names without any address come first. */
-static struct kr_transport *choose_lookup(struct kr_query *qry)
+/** A name whose address of the type could be looked up; NULL if there is none. */
+static struct ns_state *find_lookup(struct kr_query *qry, int which, bool is_known)
+{
+	struct iter_state *state = state_of(qry);
+	if (is_family_off(qry, which == 0 ? AF_INET : AF_INET6))
+		return NULL;
+	const size_t start = kr_ctx_rnd32(qry->request->ctx) % state->ns_count;
+	for (size_t i = 0; i < state->ns_count; ++i) {
+		struct ns_state *ns = &state->ns[(start + i) % state->ns_count];
+		if (ns->addrs && !ns->is_lame && !ns->is_looked_up[which] &&
+				has_address(ns) == is_known && !leads_back(qry, ns))
+			return ns;
+	}
+	return NULL;
+}
+
+/** A name and the type of address to look up. */
+struct lookup {
+	struct ns_state *ns; /**< NULL: none */
+	int which;	     /**< 0 A, 1 AAAA */
+};
+
+/** @param is_known of names that have some address already */
+static struct lookup pick_lookup(struct kr_query *qry, bool is_known)
 {
 	struct iter_state *state = state_of(qry);
 	struct kr_context *ctx = qry->request->ctx;
 	if (state->lookups >= KR_NS_LOOKUP_CUT_MAX || state->ns_count == 0 ||
-			qry->request->count_no_nsaddr >= KR_NS_LOOKUP_FAIL_MAX)
-		return NULL;
-	const size_t start = kr_ctx_rnd32(ctx) % state->ns_count;
-	const bool v6_first = kr_servers_family_is_broken(ctx->servers, AF_INET, ctx->now_ms);
-	for (int pass = 0; pass < 4; ++pass) {
-		const bool want_known = pass >= 2;
-		const int which = (pass & 1) ^ v6_first;
-		if (is_family_off(qry, which == 0 ? AF_INET : AF_INET6))
-			continue;
-		for (size_t i = 0; i < state->ns_count; ++i) {
-			struct ns_state *ns = &state->ns[(start + i) % state->ns_count];
-			/* A name inside of the zone only leads back to servers that were tried. */
-			if (ns->has_address != want_known || ns->looked_up[which] ||
-					is_unreachable(qry, ns) ||
-					(want_known && knot_dname_in_bailiwick(ns->name,
-								       qry->zone_cut.name) >= 0))
-				continue;
-			ns->looked_up[which] = true;
-			state->lookups += 1;
-			return selection_transport(qry, ns->name, NULL,
-					which == 0 ? KR_TRANSPORT_RESOLVE_A : KR_TRANSPORT_RESOLVE_AAAA);
-		}
+			state->lookups_failed >= KR_NS_LOOKUP_FAIL_MAX)
+		return (struct lookup){0};
+	const bool v4_is_broken =
+			kr_servers_family(ctx->servers, AF_INET, ctx->now_ms) == KR_FAMILY_BROKEN;
+	struct lookup lookup = {.which = v4_is_broken ^ (state->lookups_failed >= LOOKUPS_ONE_TYPE)};
+	lookup.ns = find_lookup(qry, lookup.which, is_known);
+	if (!lookup.ns) {
+		lookup.which = !lookup.which;
+		lookup.ns = find_lookup(qry, lookup.which, is_known);
 	}
-	return NULL;
+	return lookup;
+}
+
+static struct kr_transport *choose_lookup(struct kr_query *qry, bool is_known)
+{
+	const struct lookup lookup = pick_lookup(qry, is_known);
+	if (!lookup.ns)
+		return NULL;
+	lookup.ns->is_looked_up[lookup.which] = true;
+	state_of(qry)->lookups += 1;
+	return selection_lookup(qry, lookup.ns->name,
+			lookup.which == 0 ? KR_TRANSPORT_RESOLVE_A : KR_TRANSPORT_RESOLVE_AAAA);
 }
 
 /**
@@ -245,9 +382,9 @@ static bool ask_delegations(struct kr_query *qry)
 	struct iter_state *state = state_of(qry);
 	struct kr_context *ctx = qry->request->ctx;
 	bool found = false;
-	if (state->delegations_asked || !kr_cache_is_open(&ctx->cache))
+	if (state->are_delegations_asked || !kr_cache_is_open(&ctx->cache))
 		return false;
-	state->delegations_asked = true;
+	state->are_delegations_asked = true;
 	for (size_t i = 0; i < state->ns_count; ++i) {
 		const knot_dname_t *name = state->ns[i].name;
 		struct kr_deleg deleg = {0};
@@ -267,88 +404,84 @@ static bool ask_delegations(struct kr_query *qry)
 	return found;
 }
 
-static void collect(struct kr_query *qry, bool is_stream, struct candidates *all)
+/** Ask those that answered badly once more, in the plainest way there is. @return false: no use */
+static bool give_up_habits(struct kr_query *qry)
 {
-	struct iter_state *state = state_of(qry);
-	for (size_t i = 0; i < state->ns_count; ++i) {
-		struct ns_state *ns = &state->ns[i];
-		if (!ns->has_address) {
-			const pack_t *addrs = kr_zonecut_find(&qry->zone_cut, ns->name);
-			ns->has_address = addrs && addrs->len > 0;
-		}
-		if (!ns->has_address)
-			ask_cache(qry, ns);
-		add_candidates(qry, ns, is_stream, all);
+	struct tries *tries = tries_of(qry);
+	bool has_failed = false;
+	for (size_t i = 0; i < tries->len; ++i) {
+		const struct addr_try *it = &tries->at[i];
+		has_failed = has_failed || (it->has_failed && tries_left(it, true) > 0);
 	}
-	/* The list of tries may have moved while it grew. */
-	for (size_t i = 0; i < all->len; ++i)
-		all->at[i].tried = selection_tries(
-				&state->tries, &all->at[i].addr.ip, &qry->request->pool);
+	if (!has_failed || tries->habit == HABIT_PLAIN_STREAM)
+		return false;
+	tries->habit = HABIT_PLAIN_STREAM;
+	qry->flags.NO_MINIMIZE = qry->flags.NO_0X20 = qry->flags.TCP = true;
+	qry->server_selection.local_state->force_udp = false;
+	return true;
 }
 
-/** Tries are counted per question (B-13): minimisation asks several. */
-static void forget_tries_of_other_question(struct kr_query *qry)
+/** The next address to ask by what is known now, or NULL. */
+static struct kr_transport *choose_address(struct kr_query *qry, const struct candidates *all)
 {
-	struct iter_state *state = state_of(qry);
-	if (state->asked_name == qry->asked_name && state->asked_type == qry->asked_type)
-		return;
-	state->asked_name = qry->asked_name;
-	state->asked_type = qry->asked_type;
-	for (size_t i = 0; i < state->tries.len; ++i) {
-		struct addr_try *tried = &state->tries.at[i];
-		tried->udp = tried->stream = 0;
-		tried->given_up = false;
+	const struct candidate *best = choose(qry, all);
+	if (!best)
+		return NULL;
+	const bool is_last = all->tries_left == 1 && !pick_lookup(qry, true).ns;
+	return selection_take(qry, best->tried, best->ns->name,
+			best->is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP,
+			timeout_of(qry, best, is_last));
+}
+
+static struct kr_transport *choose_any(struct kr_query *qry)
+{
+	struct candidates all;
+	collect(qry, &all);
+	struct kr_transport *transport = NULL;
+	if (all.fresh == 0 && !state_of(qry)->tries.again)
+		transport = choose_lookup(qry, false);
+	if (!transport)
+		transport = choose_address(qry, &all);
+	if (!transport && give_up_habits(qry)) {
+		collect(qry, &all);
+		transport = choose_address(qry, &all);
 	}
-	qry->server_selection.local_state->truncated = false;
+	if (!transport)
+		transport = choose_lookup(qry, true);
+	if (!transport && ask_delegations(qry)) {
+		collect(qry, &all);
+		transport = choose_address(qry, &all);
+	}
+	return transport;
 }
 
 static void iter_choose(struct kr_query *qry, struct kr_transport **transport)
 {
-	const struct local_state *local = qry->server_selection.local_state;
-	forget_tries_of_other_question(qry);
-	const bool is_stream = (qry->flags.TCP || local->truncated) && !local->force_udp;
-	struct candidates all = {.len = 0};
-	selection_mind_question(qry, &state_of(qry)->question, &state_of(qry)->tries);
-	collect(qry, is_stream, &all);
-	const struct candidate *best = choose(qry, &all, is_stream);
-	*transport = NULL;
-	if (!best) {
-		*transport = choose_lookup(qry);
-		if (*transport)
-			selection_log(qry, "looking up", *transport);
-		else if (ask_delegations(qry))
-			iter_choose(qry, transport);
-		return;
-	}
-	if (is_stream)
-		best->tried->stream += 1;
-	else
-		best->tried->udp += 1;
-	*transport = selection_transport(qry, best->ns, &best->addr.ip,
-			is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP);
-	if (*transport)
-		selection_log(qry, "choosing", *transport);
+	struct local_state *local = qry->server_selection.local_state;
+	struct iter_state *state = state_of(qry);
+	tries_mind_question(qry);
+	/* HABIT_PLAIN_STREAM outlives the flag, which belongs to one round. */
+	if (state->tries.habit == HABIT_PLAIN_STREAM && !local->force_udp)
+		qry->flags.TCP = true;
+	*transport = choose_any(qry);
 }
 
-static void iter_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error)
-{
-	if (!transport || !qry->server_selection.initialized)
-		return;
-	struct addr_try *tried = selection_tries(
-			&state_of(qry)->tries, &transport->address.ip, &qry->request->pool);
-	const bool give_up = selection_learn_error(qry, transport, error);
-	if (tried && give_up)
-		tried->given_up = true;
-}
+/* ---- feedback ---- */
 
 void iter_no_address(struct kr_query *qry, const knot_dname_t *ns_name, uint16_t type)
 {
 	struct iter_state *state = state_of(qry);
-	for (size_t i = 0; i < state->ns_count; ++i) {
-		if (knot_dname_is_equal(state->ns[i].name, ns_name))
-			state->ns[i].looked_up[type == KNOT_RRTYPE_AAAA] = true;
-	}
+	struct ns_state *ns = find_ns(state, ns_name);
+	state->lookups_failed += 1;
+	if (ns)
+		ns->is_looked_up[type == KNOT_RRTYPE_AAAA] = true;
+}
+
+void iter_name_is_lame(struct kr_query *qry, const knot_dname_t *ns_name)
+{
+	struct ns_state *ns = find_ns(state_of(qry), ns_name);
+	if (ns)
+		ns->is_lame = true;
 }
 
 void iter_selection_init(struct kr_query *qry)
@@ -356,9 +489,7 @@ void iter_selection_init(struct kr_query *qry)
 	struct kr_server_selection *selection = &qry->server_selection;
 	selection->choose_transport = iter_choose;
 	selection->update_rtt = selection_update_rtt;
-	selection->error = iter_error;
-	struct iter_state *state = mm_calloc(&qry->request->pool, 1, sizeof(*state));
-	if (state)
-		trie_apply_with_key(qry->zone_cut.nsset, note_server, state);
-	selection->local_state->private = state;
+	selection->error = selection_error;
+	selection->local_state->private =
+			mm_calloc(&qry->request->pool, 1, sizeof(struct iter_state));
 }

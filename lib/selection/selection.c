@@ -66,52 +66,91 @@ int selection_add_address(struct kr_query *qry, const knot_dname_t *ns_name, con
 	return kr_zonecut_add(&qry->zone_cut, ns_name, rd->data, rd->len);
 }
 
-void selection_mind_question(
-		const struct kr_query *qry, struct tried_question *last, addr_tries_t *tries)
+/* ---- tries ---- */
+
+void tries_mind_question(const struct kr_query *qry)
 {
+	struct tries *tries = tries_of(qry);
 	const knot_dname_t *name = qry->asked_name ? qry->asked_name : qry->sname;
 	const uint16_t type = qry->asked_name ? qry->asked_type : qry->stype;
-	if (!name || (type == last->type && knot_dname_is_equal(name, last->name)))
+	if (!name || (type == tries->type && knot_dname_is_equal(name, tries->name)))
 		return;
-	for (size_t i = 0; i < tries->len; ++i)
-		tries->at[i].udp = tries->at[i].stream = 0;
-	memcpy(last->name, name, knot_dname_size(name));
-	last->type = type;
+	memcpy(tries->name, name, knot_dname_size(name));
+	tries->type = type;
+	tries->again = NULL;
+	qry->server_selection.local_state->truncated = false;
+	for (size_t i = 0; i < tries->len; ++i) {
+		struct addr_try *it = &tries->at[i];
+		it->udp = it->stream = 0;
+		it->has_failed = false;
+	}
 }
 
-struct addr_try *selection_tries(addr_tries_t *tries, const struct sockaddr *addr, knot_mm_t *pool)
+struct addr_try *tries_of_address(struct tries *tries, const struct sockaddr *addr)
 {
 	for (size_t i = 0; i < tries->len; ++i) {
 		if (kr_sockaddr_cmp(&tries->at[i].addr.ip, addr) == 0)
 			return &tries->at[i];
 	}
-	struct addr_try fresh = {0};
-	memcpy(&fresh.addr, addr, kr_sockaddr_len(addr));
-	int index = array_push_mm(*tries, fresh, pool);
-	return index < 0 ? NULL : &tries->at[index];
+	const int len = kr_sockaddr_len(addr);
+	if (tries->len == KR_COUNT_OF(tries->at) || len < 0)
+		return NULL;
+	struct addr_try *fresh = &tries->at[tries->len++];
+	memcpy(&fresh->addr, addr, len);
+	return fresh;
 }
 
-bool selection_may_try(const struct addr_try *tried, bool is_stream)
+/* ---- choices ---- */
+
+bool selection_needs_stream(const struct kr_query *qry)
 {
-	if (tried->given_up)
-		return false;
-	return is_stream ? tried->stream < KR_TRIES_STREAM_MAX : tried->udp < KR_TRIES_UDP_MAX;
+	return qry->request->options.TCP || qry->server_selection.local_state->truncated;
 }
 
-/** No try may last beyond the end of the request. */
-static void limit_timeout(const struct kr_query *qry, struct kr_transport *transport)
+bool selection_wants_stream(const struct kr_query *qry)
 {
-	const uint64_t end = qry->creation_time_mono + KR_REQUEST_TIME_MS;
-	const uint64_t now = qry->request->ctx->now_ms;
-	const unsigned left = now < end ? end - now : 1;
-	if (transport->timeout > left) {
-		transport->timeout = left;
-		transport->timeout_capped = true;
-	}
+	return selection_needs_stream(qry) ||
+	       (qry->flags.TCP && !qry->server_selection.local_state->force_udp);
 }
 
-struct kr_transport *selection_transport(struct kr_query *qry, const knot_dname_t *ns_name,
-		const struct sockaddr *addr, enum kr_transport_protocol protocol)
+static void log_choice(const struct kr_query *qry, const struct kr_transport *transport)
+{
+	static const char *const names[] = {"looking up A of", "looking up AAAA of", "UDP", "TCP", "TLS"};
+	if (!kr_log_is_debug_qry(SELECTION, qry))
+		return;
+	KR_DNAME_GET_STR(name, transport->ns_name);
+	VERBOSE(qry, "=> %s '%s'@'%s' timeout: %u ms\n", names[transport->protocol], name,
+			transport->address_len ? kr_straddr(&transport->address.ip) : "",
+			transport->timeout);
+}
+
+struct kr_transport *selection_lookup(struct kr_query *qry, const knot_dname_t *ns_name,
+		enum kr_transport_protocol protocol)
+{
+	knot_mm_t *pool = &qry->request->pool;
+	struct kr_transport *transport = mm_calloc(pool, 1, sizeof(*transport));
+	if (!transport)
+		return NULL;
+	transport->protocol = protocol;
+	transport->ns_name = knot_dname_copy(ns_name, pool);
+	if (!transport->ns_name)
+		return NULL;
+	log_choice(qry, transport);
+	return transport;
+}
+
+/** Without EDNS only that server is asked which does not understand it. */
+static void mind_edns(struct kr_query *qry, const struct addr_try *tried)
+{
+	struct tries *tries = tries_of(qry);
+	if (!tries->no_edns || tries->no_edns == tried)
+		return;
+	tries->no_edns = NULL;
+	qry->flags.NO_EDNS = qry->request->options.NO_EDNS;
+}
+
+struct kr_transport *selection_take(struct kr_query *qry, struct addr_try *tried,
+		const knot_dname_t *ns_name, enum kr_transport_protocol protocol, unsigned timeout_ms)
 {
 	struct kr_request *req = qry->request;
 	struct kr_transport *transport = mm_calloc(&req->pool, 1, sizeof(*transport));
@@ -121,88 +160,183 @@ struct kr_transport *selection_transport(struct kr_query *qry, const knot_dname_
 	if (!transport->ns_name)
 		return NULL;
 	transport->protocol = protocol;
-	if (!addr)
-		return transport;
-	transport->address_len = kr_sockaddr_len(addr);
-	memcpy(&transport->address, addr, transport->address_len);
-	transport->timeout = kr_server_timeout_ms(
-			kr_servers_peek(req->ctx->servers, addr, req->ctx->now_ms));
-	if (protocol != KR_TRANSPORT_UDP) /* two round trips, and setting up */
-		transport->timeout = KR_MIN(transport->timeout * 2 + 1000, KR_TRY_TIME_MAX_MS);
-	limit_timeout(qry, transport);
+	transport->address = tried->addr;
+	transport->address_len = kr_sockaddr_len(&tried->addr.ip);
+	transport->timeout = timeout_ms;
+	const uint64_t end = qry->creation_time_mono + KR_REQUEST_TIME_MS;
+	const uint64_t left = req->ctx->now_ms < end ? end - req->ctx->now_ms : 1;
+	if (left < timeout_ms) {
+		const struct kr_server *server = kr_servers_peek(
+				req->ctx->servers, &tried->addr.ip, req->ctx->now_ms);
+		transport->timeout = left;
+		transport->timeout_capped = left < kr_server_timeout_ms(server);
+	}
+	if (protocol == KR_TRANSPORT_UDP)
+		tried->udp += 1;
+	else
+		tried->stream += 1;
+	mind_edns(qry, tried);
+	tries_of(qry)->again = NULL;
+	log_choice(qry, transport);
 	return transport;
 }
+
+/* ---- feedback ---- */
 
 void selection_update_rtt(struct kr_query *qry, const struct kr_transport *transport, unsigned rtt)
 {
 	struct kr_context *ctx = qry->request->ctx;
-	if (transport && !transport->deduplicated)
-		kr_servers_answered(ctx->servers, &transport->address.ip, rtt, ctx->now_ms);
+	if (!transport || transport->deduplicated || !qry->server_selection.initialized)
+		return;
+	const struct sockaddr *addr = &transport->address.ip;
+	const bool is_stream = transport->protocol != KR_TRANSPORT_UDP;
+	kr_servers_answered(ctx->servers, addr, rtt, is_stream, ctx->now_ms);
+	struct tries *tries = tries_of(qry);
+	if (tries->near_miss && is_stream &&
+			kr_sockaddr_cmp(&tries->near_miss->addr.ip, addr) == 0) {
+		kr_servers_case_missed(ctx->servers, addr, ctx->now_ms);
+		tries->near_miss = NULL;
+	}
 }
 
-/** Failing servers often dislike one of our habits: drop them one after the other. */
-static bool drop_habit(struct kr_query *qry)
-{
-	if (!qry->flags.NO_MINIMIZE) {
-		qry->flags.NO_MINIMIZE = true;
-		return qry->asked_name == qry->sname; /* it was the whole name: nothing changed */
-	}
-	if (!qry->flags.NO_0X20) {
-		qry->flags.NO_0X20 = true;
-		qry->flags.TCP = true;
-		return false;
-	}
-	return true;
-}
-
-bool selection_learn_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error)
+static void learn_timeout(struct kr_query *qry, const struct kr_transport *transport)
 {
 	struct kr_context *ctx = qry->request->ctx;
-	struct local_state *local = qry->server_selection.local_state;
-	VERBOSE(qry, "<= %s: %s\n", kr_straddr(&transport->address.ip), error_names[error]);
-	switch (error) {
-	case KR_SELECTION_QUERY_TIMEOUT:
-		local->timeouts += 1;
-		if (!transport->deduplicated && !transport->timeout_capped)
-			kr_servers_timeout(ctx->servers, &transport->address.ip, transport->timeout,
-					ctx->cache_rtt_tout_retry_interval, ctx->now_ms);
-		return false;
-	case KR_SELECTION_TCP_CONNECT_FAILED:
-	case KR_SELECTION_TCP_CONNECT_TIMEOUT:
+	qry->server_selection.local_state->timeouts += 1;
+	if (transport->deduplicated)
+		return;
+	const uint64_t waited = ctx->now_ms - KR_MIN(qry->timestamp_mono, ctx->now_ms);
+	if (waited < transport->timeout / 4) /* nobody waited: the network refused */
+		kr_servers_unreachable(ctx->servers, &transport->address.ip, ctx->now_ms);
+	else if (!transport->timeout_capped)
+		kr_servers_timeout(ctx->servers, &transport->address.ip, transport->timeout,
+				ctx->cache_rtt_tout_retry_interval, ctx->now_ms);
+}
+
+/** A stream does not work: back to UDP unless it is of no use either. */
+static void learn_no_stream(struct kr_query *qry, const struct kr_transport *transport,
+		struct addr_try *tried)
+{
+	struct kr_context *ctx = qry->request->ctx;
+	if (!transport->deduplicated)
 		kr_servers_no_stream(ctx->servers, &transport->address.ip, ctx->now_ms);
-		if (!local->truncated && !qry->request->options.TCP)
-			qry->flags.TCP = false;
-		return local->truncated;
-	case KR_SELECTION_REFUSED:
-	case KR_SELECTION_SERVFAIL:
-		return drop_habit(qry);
-	case KR_SELECTION_FORMERR:
-		if (qry->flags.NO_EDNS)
-			return true;
-		qry->flags.NO_EDNS = true;
-		return false;
-	case KR_SELECTION_MISMATCHED:
-		qry->flags.TCP = true;
-		qry->flags.NO_0X20 = true;
-		return false;
-	case KR_SELECTION_TRUNCATED:
-		local->truncated = true;
-		return transport->protocol != KR_TRANSPORT_UDP;
-	case KR_SELECTION_LAME_DELEGATION:
+	if (selection_needs_stream(qry) || transport->protocol == KR_TRANSPORT_TLS ||
+			tried->has_failed || tried->udp >= KR_TRIES_UDP_MAX)
+		tried->given_up = true;
+	else
+		tries_of(qry)->again = tried;
+	if (qry->request->options.TCP)
+		return;
+	qry->flags.TCP = false;
+	if (tries_of(qry)->habit != HABIT_PLAIN_STREAM) /* what a stream would have made good */
+		qry->flags.NO_0X20 = qry->request->options.NO_0X20;
+}
+
+/** Failing servers often dislike minimised questions; the next habits are given up by choosing. */
+static void learn_failure(struct kr_query *qry, struct addr_try *tried)
+{
+	struct tries *tries = tries_of(qry);
+	tried->has_failed = true;
+	if (tries->habit == HABIT_ALL) {
+		tries->habit = HABIT_WHOLE_NAME;
 		qry->flags.NO_MINIMIZE = true;
-		return true;
-	default:
-		return true;
 	}
 }
 
-void selection_log(const struct kr_query *qry, const char *what, const struct kr_transport *transport)
+static void learn_formerr(struct kr_query *qry, struct addr_try *tried)
 {
-	if (!kr_log_is_debug_qry(SELECTION, qry))
+	/* What has to be validated is not asked without EDNS, whatever a server says. */
+	const bool is_signed = qry->flags.DNSSEC_WANT && qry->zone_cut.trust_anchor &&
+			       qry->zone_cut.trust_anchor->rrs.count > 0;
+	if (qry->flags.NO_EDNS || is_signed) {
+		learn_failure(qry, tried);
 		return;
-	KR_DNAME_GET_STR(name, transport->ns_name);
-	VERBOSE(qry, "=> %s '%s'@'%s' timeout: %u ms\n", what, name,
-			transport->address_len ? kr_straddr(&transport->address.ip) : "?",
-			transport->timeout);
+	}
+	qry->flags.NO_EDNS = true;
+	tries_of(qry)->no_edns = tries_of(qry)->again = tried;
+}
+
+/** Somebody got id or letter case wrong: a stream tells who it was (S-10). */
+static void learn_near_miss(struct kr_query *qry, const struct kr_transport *transport,
+		struct addr_try *tried)
+{
+	if (transport->protocol != KR_TRANSPORT_UDP) {
+		tried->given_up = true;
+		return;
+	}
+	struct tries *tries = tries_of(qry);
+	tries->near_miss = tries->again = tried;
+	qry->flags.TCP = true;
+	qry->flags.NO_0X20 = true;
+}
+
+static void learn_truncated(struct kr_query *qry, const struct kr_transport *transport,
+		struct addr_try *tried)
+{
+	if (transport->protocol != KR_TRANSPORT_UDP) {
+		tried->given_up = true;
+		return;
+	}
+	qry->server_selection.local_state->truncated = true;
+	tries_of(qry)->again = tried;
+}
+
+/** A minimised question may only have hit a confused server; the whole name settles it. */
+static void learn_lame(struct kr_query *qry, const struct kr_transport *transport,
+		struct addr_try *tried)
+{
+	struct kr_context *ctx = qry->request->ctx;
+	const bool was_minimized = qry->asked_name && qry->asked_name != qry->sname;
+	qry->flags.NO_MINIMIZE = true;
+	if (was_minimized)
+		return;
+	tried->given_up = true;
+	if (qry->flags.FORWARD || qry->flags.STUB)
+		return;
+	kr_servers_lame(ctx->servers, &transport->address.ip, qry->zone_cut.name, ctx->now_ms);
+	iter_name_is_lame(qry, transport->ns_name);
+}
+
+void selection_error(struct kr_query *qry, const struct kr_transport *transport,
+		enum kr_selection_error error)
+{
+	if (!transport || !qry->server_selection.initialized || error >= KR_SELECTION_NUMBER_OF_ERRORS)
+		return;
+	struct addr_try *tried = tries_of_address(tries_of(qry), &transport->address.ip);
+	if (!tried)
+		return;
+	if (kr_log_is_debug_qry(SELECTION, qry))
+		VERBOSE(qry, "<= '%s': %s\n", kr_straddr(&transport->address.ip), error_names[error]);
+	switch (error) {
+	case KR_SELECTION_OK:
+		break;
+	case KR_SELECTION_QUERY_TIMEOUT:
+		learn_timeout(qry, transport);
+		break;
+	case KR_SELECTION_TCP_CONNECT_FAILED:
+	case KR_SELECTION_TCP_CONNECT_TIMEOUT:
+		learn_no_stream(qry, transport, tried);
+		break;
+	case KR_SELECTION_REFUSED:
+	case KR_SELECTION_SERVFAIL:
+	case KR_SELECTION_NOTIMPL:
+	case KR_SELECTION_FORMERR_EDNS:
+	case KR_SELECTION_MALFORMED:
+		learn_failure(qry, tried);
+		break;
+	case KR_SELECTION_FORMERR:
+		learn_formerr(qry, tried);
+		break;
+	case KR_SELECTION_MISMATCHED:
+		learn_near_miss(qry, transport, tried);
+		break;
+	case KR_SELECTION_TRUNCATED:
+		learn_truncated(qry, transport, tried);
+		break;
+	case KR_SELECTION_LAME_DELEGATION:
+		learn_lame(qry, transport, tried);
+		break;
+	default:
+		tried->given_up = true;
+	}
 }
