@@ -23,6 +23,7 @@ struct scrub {
 	knot_dname_storage_t chain; /**< name that the alias chain has reached */
 	bool has_data;	/**< records of the asked type at the end of the chain */
 	bool has_alias; /**< the chain has at least one link */
+	bool is_bad_alias; /**< CNAME and DNAME disagree */
 	bool has_soa;
 	const knot_dname_t *child; /**< owner of the NS set of a referral; valid until compact() */
 	bool is_lame;
@@ -193,11 +194,13 @@ static int take_dname(struct scrub *s, const knot_rrset_t *dname)
 	knot_dname_storage_t target;
 	const bool fits = dname_target(s, dname, target);
 	const knot_rrset_t *cname = find_set(s, KNOT_ANSWER, s->chain, KNOT_RRTYPE_CNAME);
+	keep_set(s, KNOT_ANSWER, dname->owner, KNOT_RRTYPE_DNAME);
 	if (cname && (is_ambiguous(s, cname) || !fits ||
 				     !knot_dname_is_case_equal(
-						     knot_cname_name(cname->rrs.rdata), target)))
-		return kr_error(EBADMSG); /* C-06: it must be what the DNAME yields */
-	keep_set(s, KNOT_ANSWER, dname->owner, KNOT_RRTYPE_DNAME);
+						     knot_cname_name(cname->rrs.rdata), target))) {
+		s->is_bad_alias = true; /* C-06: it must be what the DNAME yields */
+		return 0;
+	}
 	if (!fits) {
 		s->has_alias = true;
 		return 0;
@@ -221,6 +224,12 @@ static int chain_step(struct scrub *s)
 {
 	const uint16_t type = s->question->type;
 	const knot_rrset_t *cname = find_set(s, KNOT_ANSWER, s->chain, KNOT_RRTYPE_CNAME);
+	const knot_rrset_t *dname = find_dname(s);
+	if (type == KNOT_RRTYPE_CNAME && dname) {
+		const int ret = take_dname(s, dname);
+		s->has_data = ret > 0; /* the CNAME will be made out of it */
+		return KR_MIN(ret, 0);
+	}
 	if (find_set(s, KNOT_ANSWER, s->chain, type)) {
 		if (cname && type != KNOT_RRTYPE_CNAME && type != KNOT_RRTYPE_RRSIG &&
 				type != KNOT_RRTYPE_NSEC)
@@ -229,7 +238,6 @@ static int chain_step(struct scrub *s)
 		return keep_set(s, KNOT_ANSWER, s->chain, type) > KR_RRSET_RRS_MAX ? kr_error(EBADMSG)
 										    : 0;
 	}
-	const knot_rrset_t *dname = find_dname(s);
 	if (dname)
 		return take_dname(s, dname);
 	return cname ? take_cname(s, cname) : 0;
@@ -344,6 +352,7 @@ static void scrub_authority(struct scrub *s)
 			if (rr->type != KNOT_RRTYPE_SOA || !is_usable(s, rr))
 				continue;
 			keep_set(s, KNOT_AUTHORITY, rr->owner, KNOT_RRTYPE_SOA);
+			keep_set(s, KNOT_AUTHORITY, rr->owner, KNOT_RRTYPE_NS); /* for the client only */
 			break;
 		}
 	}
@@ -460,6 +469,8 @@ static void normalize(knot_pkt_t *pkt)
 
 static enum kr_scrub_shape shape_of(const struct scrub *s)
 {
+	if (s->is_bad_alias)
+		return KR_SHAPE_BAD_ALIAS;
 	if (s->has_data)
 		return KR_SHAPE_ANSWER;
 	if (s->has_alias)

@@ -27,6 +27,7 @@ struct kr_scrub_question {
 enum kr_scrub_shape {
 	KR_SHAPE_ANSWER,   /**< records of the asked type (maybe at the end of a chain) */
 	KR_SHAPE_ALIAS,	   /**< CNAME or DNAME without final data */
+	KR_SHAPE_BAD_ALIAS, /**< a DNAME, and a CNAME that it does not yield: only the DNAME is left */
 	KR_SHAPE_NEGATIVE, /**< NODATA or NXDOMAIN with SOA */
 	KR_SHAPE_REFERRAL, /**< NS of a deeper cut */
 	KR_SHAPE_LAME,	   /**< referral to here or upwards */

@@ -328,7 +328,7 @@ static int peek_above(struct peek *peek)
 	const unsigned all = peek->enc.labels;
 	for (unsigned labels = all;; --labels, name = knot_wire_next_label(name, NULL)) {
 		const bool is_self = labels == all;
-		if (!is_self && may_be_alias(q->type) && peek_dname(peek, labels) == 0)
+		if (!is_self && peek_dname(peek, labels) == 0)
 			return kr_ok();
 		if (!is_self && peek_nxname_above(peek, labels) == 0)
 			return kr_ok();

@@ -146,9 +146,9 @@ static uint32_t clamp_ttl(const struct kr_query *qry, uint32_t ttl)
 	return KR_MIN(KR_MAX(ttl, cache->ttl_min), cache->ttl_max);
 }
 
-/** Add one record of the packet. */
-static int pick(struct kr_query *qry, ranked_rr_array_t *to, const knot_rrset_t *rr, uint8_t rank,
-		bool to_wire)
+/** Add one record of the packet. @return its set's entry, or NULL */
+static ranked_rr_array_entry_t *pick_entry(struct kr_query *qry, ranked_rr_array_t *to,
+		const knot_rrset_t *rr, uint8_t rank, bool to_wire)
 {
 	struct kr_request *req = qry->request;
 	knot_rrset_t copy = *rr;
@@ -159,10 +159,18 @@ static int pick(struct kr_query *qry, ranked_rr_array_t *to, const knot_rrset_t 
 	if (rr->type == KNOT_RRTYPE_SOA) /* RFC 2308 section 3 */
 		copy.ttl = KR_MIN(copy.ttl, KR_MAX(knot_soa_minimum(rr->rrs.rdata),
 						    qry->flags.CACHED ? 0 : req->ctx->cache.ttl_min));
-	int ret = kr_ranked_rrarray_add(to, &copy, rank, to_wire, qry->uid, &req->pool);
-	if (ret >= 0 && qry->flags.CACHED)
-		to->at[ret]->cached = true;
-	return ret < 0 ? ret : kr_ok();
+	const int index = kr_ranked_rrarray_add(to, &copy, rank, to_wire, qry->uid, &req->pool);
+	if (index < 0)
+		return NULL;
+	if (qry->flags.CACHED)
+		to->at[index]->cached = true;
+	return to->at[index];
+}
+
+static int pick(struct kr_query *qry, ranked_rr_array_t *to, const knot_rrset_t *rr, uint8_t rank,
+		bool to_wire)
+{
+	return pick_entry(qry, to, rr, rank, to_wire) ? kr_ok() : kr_error(ENOMEM);
 }
 
 static bool is_for_client(const struct kr_query *qry)
@@ -208,14 +216,34 @@ static int pick_answer(struct kr_query *qry, const knot_pkt_t *pkt, const knot_d
 	return found;
 }
 
+/**
+ * Servers of the zone beside its SOA: handed on to the client, never believed (C-12). Unsigned as they
+ * mostly come, they would only spoil a validated answer.
+ */
+static int pick_promiscuous_ns(struct kr_query *qry, const knot_rrset_t *rr, bool to_wire)
+{
+	if (qry->flags.DNSSEC_WANT || qry->flags.CACHED || !to_wire)
+		return kr_ok();
+	ranked_rr_array_entry_t *entry =
+			pick_entry(qry, &qry->request->auth_selected, rr, KR_RANK_OMIT, to_wire);
+	if (!entry)
+		return kr_error(ENOMEM);
+	entry->dont_cache = true;
+	return kr_ok();
+}
+
 /** Pick what is left of AUTHORITY: SOA, proofs, and for referrals NS and DS. */
 static int pick_authority(struct kr_query *qry, const knot_pkt_t *pkt, bool to_wire)
 {
 	const knot_pktsection_t *authority = knot_pkt_section(pkt, KNOT_AUTHORITY);
 	for (unsigned i = 0; i < authority->count; ++i) {
 		const knot_rrset_t *rr = knot_pkt_rr(authority, i);
-		const uint8_t rank = rr->type == KNOT_RRTYPE_NS ? KR_RANK_TRY : answer_rank(qry);
-		int ret = pick(qry, &qry->request->auth_selected, rr, rank, to_wire);
+		int ret = kr_ok();
+		if (rr->type == KNOT_RRTYPE_NS && qry->shape != KR_SHAPE_REFERRAL)
+			ret = pick_promiscuous_ns(qry, rr, to_wire);
+		else
+			ret = pick(qry, &qry->request->auth_selected, rr,
+					rr->type == KNOT_RRTYPE_NS ? KR_RANK_TRY : answer_rank(qry), to_wire);
 		if (ret != 0)
 			return ret;
 	}
@@ -292,10 +320,12 @@ static int pick_synthesized_cname(struct kr_query *qry, const knot_dname_t *owne
 	if (ret != KNOT_EOK)
 		return kr_error(ENOMEM);
 	rr.additional = alias->dname->additional;
-	ret = pick(qry, &req->answ_selected, &rr, answer_rank(qry), is_for_client(qry));
-	if (ret == 0)
-		array_tail(req->answ_selected)->dont_cache = true;
-	return ret;
+	ranked_rr_array_entry_t *entry = pick_entry(
+			qry, &req->answ_selected, &rr, answer_rank(qry), is_for_client(qry));
+	if (!entry)
+		return kr_error(ENOMEM);
+	entry->dont_cache = true;
+	return kr_ok();
 }
 
 static int pick_alias(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name,
@@ -409,7 +439,9 @@ static int walk_chain(struct kr_query *qry, knot_pkt_t *pkt, const knot_dname_t 
 {
 	struct kr_request *req = qry->request;
 	for (;;) {
-		if (find_rr(pkt, *name, qry->stype) || qry->stype == KNOT_RRTYPE_CNAME)
+		const bool asks_alias = qry->stype == KNOT_RRTYPE_CNAME;
+		if (asks_alias ? *name != qry->sname || !find_dname(pkt, *name)
+				: find_rr(pkt, *name, qry->stype) != NULL)
 			return 0;
 		struct alias alias;
 		int ret = find_alias(qry, pkt, *name, &alias);
@@ -421,6 +453,10 @@ static int walk_chain(struct kr_query *qry, knot_pkt_t *pkt, const knot_dname_t 
 			return KR_STATE_FAIL;
 		if (alias.is_too_long) {
 			knot_wire_set_rcode(pkt->wire, KNOT_RCODE_YXDOMAIN);
+			qry->flags.RESOLVED = true;
+			return set_rcode(qry, pkt) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
+		}
+		if (asks_alias) { /* what the DNAME yields is the answer */
 			qry->flags.RESOLVED = true;
 			return set_rcode(qry, pkt) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
 		}
@@ -470,7 +506,8 @@ static int process_minimized(struct kr_query *qry, const knot_pkt_t *pkt)
 		return KR_STATE_CONSUME;
 	}
 	qry->min_labels = knot_dname_labels(qry->asked_name, NULL);
-	if (qry->shape == KR_SHAPE_ALIAS)
+	/* "No data" without a SOA comes from servers that do not know empty non-terminals. */
+	if (qry->shape == KR_SHAPE_ALIAS || qry->shape == KR_SHAPE_EMPTY)
 		qry->flags.NO_MINIMIZE = true;
 	VERBOSE(qry, "<= minimised question answered, continuing with more labels\n");
 	return KR_STATE_CONSUME;
@@ -643,12 +680,35 @@ static void log_answer(const struct kr_query *qry, const knot_pkt_t *pkt)
 	}
 }
 
+/**
+ * A DNAME came with a CNAME that it does not yield (C-06): the answer is no good, but a signed DNAME may
+ * be validated and kept, so that the next question needs no answer from there.
+ */
+static int process_bad_alias(struct kr_query *qry, const knot_pkt_t *pkt)
+{
+	VERBOSE(qry, "<= CNAME is not what the DNAME yields\n");
+	report(qry, KR_SELECTION_BAD_CNAME);
+	const knot_rrset_t *dname = find_dname(pkt, qry->sname);
+	if (!qry->flags.DNSSEC_WANT || !dname)
+		return KR_STATE_FAIL;
+	const knot_pktsection_t *answer = knot_pkt_section(pkt, KNOT_ANSWER);
+	for (unsigned i = 0; i < answer->count; ++i) {
+		const knot_rrset_t *rr = knot_pkt_rr(answer, i);
+		if (kr_rrset_type_maysig(rr) == KNOT_RRTYPE_DNAME &&
+				pick(qry, &qry->request->answ_selected, rr, answer_rank(qry), false) != 0)
+			return KR_STATE_FAIL;
+	}
+	return finalize(qry) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
+}
+
 /** A network answer passed the filter: what shape has it? */
 static int process_shape(struct kr_query *qry, knot_pkt_t *pkt)
 {
 	switch (qry->shape) {
 	case KR_SHAPE_REFERRAL:
 		return process_referral(qry, pkt);
+	case KR_SHAPE_BAD_ALIAS:
+		return process_bad_alias(qry, pkt);
 	case KR_SHAPE_LAME:
 		VERBOSE(qry, "<= lame: delegates to itself or upwards\n");
 		report(qry, KR_SELECTION_LAME_DELEGATION);

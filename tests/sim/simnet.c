@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
+#include <time.h>
 #include <libknot/packet/wire.h>
 
 #include "daemon/clock.h"
@@ -117,6 +119,25 @@ void clock_tick(struct kr_context *ctx)
 	ctx->now_ms = the_simnet->now_ms;
 	ctx->now.tv_sec = the_simnet->wall_s + the_simnet->now_ms / 1000;
 	ctx->now.tv_usec = the_simnet->now_ms % 1000 * 1000;
+}
+
+/* Whatever asks the system for the wall clock gets the virtual one too. */
+int gettimeofday(struct timeval *restrict tv, void *restrict tz)
+{
+	if (!the_simnet)
+		return -1;
+	tv->tv_sec = the_simnet->wall_s + the_simnet->now_ms / 1000;
+	tv->tv_usec = the_simnet->now_ms % 1000 * 1000;
+	return 0;
+}
+
+time_t time(time_t *out)
+{
+	struct timeval now = {0};
+	gettimeofday(&now, NULL);
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
 }
 
 void clock_set_loop(struct uv_loop_s *loop)
