@@ -193,9 +193,10 @@ static int on_message(struct stack *stack, struct bytes in)
 	s->partial_ms = 0;
 	s->has_input = true;
 	s->ops->message(s, &stack->facts, in);
-	if (!s->pending_max || pending(s) < KR_MAX(*s->pending_max, 1))
+	if (s->pending_max && pending(s) >= KR_MAX(*s->pending_max, 1))
+		s->is_full = true;
+	if (!s->is_full && stack->out_bytes <= SESSION_OUT_MAX)
 		return kr_ok();
-	s->is_full = true;
 	session_wake(s);
 	return stack_pause(stack, true); /* at once, between two messages of one read */
 }

@@ -13,13 +13,15 @@
 #define PROXYV2_HEADER_MAX 512 /**< octets of a header, B-49 */
 #define PROXYV2_TLV_MAX 16     /**< B-49 */
 
+struct proxy_subnet {
+	uint8_t family; /**< AF_INET or AF_INET6 */
+	uint8_t bits;
+	union kr_in_addr addr;
+};
+
 /** Who may speak for others. */
 struct proxy_peers {
-	array_t(struct proxy_subnet {
-		uint8_t family; /**< AF_INET or AF_INET6 */
-		uint8_t bits;
-		union kr_in_addr addr;
-	}) subnets;
+	array_t(struct proxy_subnet) subnets;
 };
 
 /** @return 0; errors of kr_straddr_subnet(); kr_error(ENOMEM) */
