@@ -17,10 +17,14 @@ static void print_help(FILE *out, const char *argv0)
 {
 	fprintf(out, "Usage: %s [parameters] [rundir]\n", argv0);
 	fputs("\nParameters:\n"
-	      " -a, --addr=[addr]      Serve plain DNS on ADDR[@PORT] (default port 53); repeatable.\n"
-	      " -t, --tls=[addr]       Serve DNS over TLS on ADDR[@PORT] (default port 853); repeatable.\n"
-	      " -S, --fd=[fd:kind]     Serve an inherited socket; kind as in net.listen(), default dns.\n"
-	      " -c, --config=[path]    Lua configuration, relative to rundir; repeatable. '-' = no defaults\n"
+	      " -a, --addr=[addr]      Serve plain DNS on ADDR[@PORT] (default port 53); "
+	      "repeatable.\n"
+	      " -t, --tls=[addr]       Serve DNS over TLS on ADDR[@PORT] (default port 853); "
+	      "repeatable.\n"
+	      " -S, --fd=[fd:kind]     Serve an inherited socket; kind as in net.listen(), default "
+	      "dns.\n"
+	      " -c, --config=[path]    Lua configuration, relative to rundir; repeatable. '-' = no "
+	      "defaults\n"
 	      "                        after the configuration.\n"
 	      " -f, --forks=N          Deprecated: start N processes.\n"
 	      "\nOptions:\n"
@@ -30,7 +34,7 @@ static void print_help(FILE *out, const char *argv0)
 	      " -V, --version          Print the version and end.\n"
 	      " -h, --help             Print this text and end.\n"
 	      "\n[rundir] is the working directory; the present one if not given.\n",
-			out);
+		out);
 }
 
 static bool parse_number(const char *text, const char **rest, long min, long max, long *out)
@@ -74,7 +78,8 @@ static bool parse_forks(struct args *args, const char *text)
 	if (n == 1)
 		kr_log_deprecate(SYSTEM, "use --noninteractive instead of --forks=1\n");
 	else
-		kr_log_deprecate(SYSTEM, "--forks will be removed: start several instances instead\n");
+		kr_log_deprecate(
+			SYSTEM, "--forks will be removed: start several instances instead\n");
 	args->forks = n;
 	args->interactive = false;
 	return true;
@@ -182,13 +187,13 @@ static int bind_socket(const struct sockaddr *sa, int type)
 	return ret;
 }
 
-static int bind_one(struct args *args, const struct sockaddr *sa, int type, bool tls,
-		const char *text)
+static int bind_one(
+	struct args *args, const struct sockaddr *sa, int type, bool tls, const char *text)
 {
 	int fd = bind_socket(sa, type);
 	if (fd < 0) {
-		kr_log_error(NETWORK, "bind to '%s'%s: %s\n", text, tls ? " (TLS)" : "",
-				strerror(-fd));
+		kr_log_error(
+			NETWORK, "bind to '%s'%s: %s\n", text, tls ? " (TLS)" : "", strerror(-fd));
 		return fd;
 	}
 	flagged_fd_t entry = {.fd = fd, .addr = text, .flags = {.sock_type = type, .tls = tls}};
@@ -209,7 +214,7 @@ static int bind_address(struct args *args, const char *text, bool tls)
 		sa = kr_straddr_socket(addr, port, NULL);
 	if (!sa) {
 		kr_log_error(NETWORK, "bind to '%s'%s: not an address ADDR[@PORT]\n", text,
-				tls ? " (TLS)" : "");
+			tls ? " (TLS)" : "");
 		return kr_error(EINVAL);
 	}
 	int ret = tls ? kr_ok() : bind_one(args, sa, SOCK_DGRAM, tls, text);

@@ -23,11 +23,11 @@ typedef array_t(const char *) config_array_t;
 
 struct args {
 	addr_array_t addrs, addrs_tls; /**< -a, -t */
-	flagged_fd_array_t fds;	       /**< -S and the bound -a, -t */
-	int control_fd;		       /**< not used, -1 */
-	int forks;		       /**< -f, deprecated */
-	config_array_t config;	       /**< -c */
-	const char *rundir;	       /**< NULL = stay */
+	flagged_fd_array_t fds;        /**< -S and the bound -a, -t */
+	int control_fd;                /**< not used, -1 */
+	int forks;                     /**< -f, deprecated */
+	config_array_t config;         /**< -c */
+	const char *rundir;            /**< NULL = stay */
 	bool interactive;
 	bool quiet;
 	bool tty_binary_output;
@@ -36,7 +36,7 @@ struct args {
 /** What args_parse() tells the caller to do. */
 enum args_result {
 	ARGS_RUN,
-	ARGS_EXIT_OK,	 /**< -h, -V */
+	ARGS_EXIT_OK,    /**< -h, -V */
 	ARGS_EXIT_ERROR, /**< told the user why */
 };
 
@@ -45,5 +45,6 @@ KR_EXPORT extern struct args *the_args;
 /** Parse; pointers into argv are kept. */
 enum args_result args_parse(int argc, char **argv, struct args *args);
 void args_deinit(struct args *args);
-/** Bind the sockets of -a and -t into args->fds; every failure is logged. @return 0 or kr_error(EINVAL) */
+/** Bind the sockets of -a and -t into args->fds; every failure is logged. @return 0 or
+ * kr_error(EINVAL) */
 int args_bind(struct args *args);

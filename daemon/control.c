@@ -221,7 +221,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
 	struct control_conn *conn = stream->data;
 	if (nread > 0) {
-		/* Commands may run the loop's other business, and that may read into the same buffer. */
+		/* Commands may run the loop's other business, and that may read into the same
+		 * buffer. */
 		char *copy = malloc(nread);
 		if (!copy) {
 			conn_close(conn);
@@ -320,7 +321,7 @@ int control_console(struct engine *engine)
 	const uv_handle_type type = uv_guess_handle(STDIN_FILENO);
 	if (type != UV_TTY && type != UV_NAMED_PIPE) {
 		kr_log_error(SYSTEM, "standard input is neither a terminal nor a pipe, "
-				"use -n to start without a console\n");
+				     "use -n to start without a console\n");
 		return kr_error(EINVAL);
 	}
 	struct control_conn *conn = conn_new(engine);

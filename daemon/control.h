@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The line protocol of the console and of control sockets: a line of Lua in, its result out. A
- * connection begins in text mode with a prompt; the line `__binary` turns it to answers with a 4-byte
- * big-endian length, `__json` to one JSON object a line ({"ok":true,"result":...} or
+ * connection begins in text mode with a prompt; the line `__binary` turns it to answers with a
+ * 4-byte big-endian length, `__json` to one JSON object a line ({"ok":true,"result":...} or
  * {"ok":false,"error":"..."}).
  */
 #pragma once

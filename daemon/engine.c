@@ -21,7 +21,8 @@ struct kr_context *the_resolver;
 
 /** Connections that may wait to be accepted. */
 #define TCP_BACKLOG 128
-/** Field of the registry with the function that puts the place of the configuration into an error. */
+/** Field of the registry with the function that puts the place of the configuration into an error.
+ */
 #define CONFIG_ERROR_KEY "kres.config_error"
 
 /* ---- Lua state ---- */
@@ -130,7 +131,7 @@ int engine_load_sandbox(struct engine *engine)
 		ret = engine_pcall(L, 0, 0);
 	if (ret != 0) {
 		kr_log_error(SYSTEM, "error: cannot start the Lua environment (%s): %s\n", path,
-				lua_tostring(L, -1));
+			lua_tostring(L, -1));
 		lua_pop(L, 1);
 		return kr_error(EINVAL);
 	}
@@ -151,7 +152,8 @@ void engine_deinit(struct engine *engine)
 {
 	if (!engine || the_engine != engine)
 		return;
-	/* Requests first: their finish hooks want the modules. Modules next: they may close endpoints. */
+	/* Requests first: their finish hooks want the modules. Modules next: they may close
+	 * endpoints. */
 	worker_deinit(&engine->worker);
 	if (engine->L) {
 		unload_modules(engine);
@@ -190,8 +192,8 @@ static void log_config_error(lua_State *L)
 	char dir[PATH_MAX] = "?";
 	if (!getcwd(dir, sizeof(dir)))
 		dir[0] = '?';
-	kr_log_error(SYSTEM, "error while loading config: %s (workdir '%s')\n",
-			lua_tostring(L, -1), dir);
+	kr_log_error(SYSTEM, "error while loading config: %s (workdir '%s')\n", lua_tostring(L, -1),
+		dir);
 }
 
 /** Message handler: as written in Lua, else like everywhere. */
@@ -243,8 +245,8 @@ int engine_loadstr(struct engine *engine, const char *code, const char *name)
 }
 
 /** Call a global of the sandbox that turns a line into text. */
-static int eval_line(struct engine *engine, const char *function, const char *line, bool raw,
-		char **out)
+static int eval_line(
+	struct engine *engine, const char *function, const char *line, bool raw, char **out)
 {
 	lua_State *L = engine->L;
 	const int top = lua_gettop(L);
@@ -343,13 +345,13 @@ static ssize_t wanted_position(const struct engine *engine, const char *preceden
 static void insert_at(module_array_t *modules, size_t at, struct kr_module *module)
 {
 	memmove(&modules->at[at + 1], &modules->at[at],
-			(modules->len - at) * sizeof(modules->at[0]));
+		(modules->len - at) * sizeof(modules->at[0]));
 	modules->at[at] = module;
 	modules->len += 1;
 }
 
-int engine_register(struct engine *engine, const char *name, const char *precedence,
-		const char *ref)
+int engine_register(
+	struct engine *engine, const char *name, const char *precedence, const char *ref)
 {
 	if (!name || !name[0])
 		return kr_error(EINVAL);
@@ -388,7 +390,7 @@ int engine_unregister(struct engine *engine, const char *name)
 	struct kr_module *module = modules->at[at];
 	modules->len -= 1;
 	memmove(&modules->at[at], &modules->at[at + 1],
-			(modules->len - at) * sizeof(modules->at[0]));
+		(modules->len - at) * sizeof(modules->at[0]));
 	engine->resolver.generation += 1;
 	kr_modules_changed(&engine->resolver);
 	luab_module_forget(engine, module);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The one context structure of the process; opens the other rooms in order and closes them in reverse.
+ * The one context structure of the process; opens the other rooms in order and closes them in
+ * reverse.
  */
 #pragma once
 
@@ -21,14 +22,12 @@ struct engine {
 	struct lua_State *L;
 	struct worker_ctx worker;
 	struct netio *io;
-	bool is_stopping;  /**< quit() was called, maybe before the loop ran */
+	bool is_stopping; /**< quit() was called, maybe before the loop ran */
 	int exit_status;
-	bool is_quiet;	   /**< -q: no prompts */
+	bool is_quiet; /**< -q: no prompts */
 };
 
 KR_EXPORT extern struct engine *the_engine;
-/** The context of this process. */
-KR_EXPORT extern struct kr_context *the_resolver;
 
 /**
  * Open everything but sockets: context, Lua state with bindings and the sandbox, worker over `io`.
@@ -41,9 +40,11 @@ int engine_load_sandbox(struct engine *engine);
 int engine_loadconf(struct engine *engine, const char *path);
 /** Run a piece of Lua as if it were a configuration file. @param name for error messages */
 int engine_loadstr(struct engine *engine, const char *code, const char *name);
-/** Evaluate a console line. @param[out] out malloc()ed text or NULL @return 0, or 1 if it is an error's text */
+/** Evaluate a console line. @param[out] out malloc()ed text or NULL @return 0, or 1 if it is an
+ * error's text */
 int engine_cmd(struct engine *engine, const char *line, bool raw, char **out);
-/** Same with the result as one JSON object: {"ok":bool,"result":value} or {"ok":false,"error":text}. */
+/** Same with the result as one JSON object: {"ok":bool,"result":value} or
+ * {"ok":false,"error":text}. */
 int engine_cmd_json(struct engine *engine, const char *line, char **out);
 /** lua_pcall() whose error value is a text with traceback. */
 int engine_pcall(struct lua_State *L, int argc, int retc);
@@ -55,11 +56,12 @@ int engine_start_defaults(struct engine *engine);
 void engine_deinit(struct engine *engine);
 
 /** @return 0; kr_error(ENOENT), kr_error(EIDRM) precedence module missing, kr_error(EINVAL) ... */
-int engine_register(struct engine *engine, const char *name, const char *precedence,
-		const char *ref);
+int engine_register(
+	struct engine *engine, const char *name, const char *precedence, const char *ref);
 /** Unload; the others keep their order. */
 int engine_unregister(struct engine *engine, const char *name);
-/** Replace root addresses from a zone file (NULL: the built-in path). @return NULL or an error text */
+/** Replace root addresses from a zone file (NULL: the built-in path). @return NULL or an error text
+ */
 KR_EXPORT
 const char *engine_hint_root_file(struct kr_context *ctx, const char *file);
 /** Name of this host as configured or known by the system. */

@@ -56,10 +56,10 @@ static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char 
 	}
 	if (lm->errors[hook].silent)
 		kr_log_error(SYSTEM, "error: module %s, hook %s (%u more since the last one): %s\n",
-				lm->name, hook_names[hook], lm->errors[hook].silent, text);
+			lm->name, hook_names[hook], lm->errors[hook].silent, text);
 	else
-		kr_log_error(SYSTEM, "error: module %s, hook %s: %s\n", lm->name,
-				hook_names[hook], text);
+		kr_log_error(SYSTEM, "error: module %s, hook %s: %s\n", lm->name, hook_names[hook],
+			text);
 	lm->errors[hook].logged_ms = now ? now : 1;
 	lm->errors[hook].silent = 0;
 }
@@ -75,7 +75,7 @@ static int hook_result(lua_State *L, kr_layer_t *ctx, struct lua_module *lm, enu
 		return state;
 	char text[128];
 	snprintf(text, sizeof(text), "the result must be a state or nil, not %s %s",
-			lua_typename(L, type), type == LUA_TNUMBER ? lua_tostring(L, -1) : "");
+		lua_typename(L, type), type == LUA_TNUMBER ? lua_tostring(L, -1) : "");
 	log_hook_error(lm, hook, text);
 	return KR_STATE_FAIL;
 }
@@ -151,8 +151,7 @@ static int on_answer_finalize(kr_layer_t *ctx)
 /** Let the table have a function for each hook that the Lua module has. */
 static void api_fill(kr_layer_api_t *api)
 {
-#define HOOK(field, which) \
-	api->field = api->cb_slots[which] != LUA_NOREF ? on_##field : NULL
+#define HOOK(field, which) api->field = api->cb_slots[which] != LUA_NOREF ? on_##field : NULL
 	HOOK(begin, KR_HOOK_BEGIN);
 	HOOK(reset, KR_HOOK_RESET);
 	HOOK(finish, KR_HOOK_FINISH);

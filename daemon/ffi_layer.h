@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Lua functions as a layer. The hooks of a Lua module are bound once, when it is loaded, to references
- * in the registry; a call is then one protected call. What a hook is called with is handed over in
- * kr_layer_t_static, from which daemon/lua/kres.lua takes typed pointers.
+ * Lua functions as a layer. The hooks of a Lua module are bound once, when it is loaded, to
+ * references in the registry; a call is then one protected call. What a hook is called with is
+ * handed over in kr_layer_t_static, from which daemon/lua/kres.lua takes typed pointers.
  */
 #pragma once
 
@@ -22,7 +22,8 @@ KR_EXPORT extern kr_layer_t kr_layer_t_static;
 
 /**
  * Load a Lua module: find the file, set its global, bind its hooks, run its init.
- * @return 0; kr_error(ENOENT) no such module; kr_error(EINVAL) an error in it. The reason is logged.
+ * @return 0; kr_error(ENOENT) no such module; kr_error(EINVAL) an error in it. The reason is
+ * logged.
  */
 int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *name);
 /** Is this a module made by ffi_layer_load()? */
@@ -34,8 +35,8 @@ void ffi_layer_push(struct engine *engine, const struct kr_module *module);
 
 /** @name Lua functions that belong to a request @{ */
 /**
- * Remember the Lua function at the top of the stack as the one to call when the request is finished,
- * and set req->trace_finish. The function is popped.
+ * Remember the Lua function at the top of the stack as the one to call when the request is
+ * finished, and set req->trace_finish. The function is popped.
  */
 void ffi_request_on_finish(lua_State *L, struct kr_request *req);
 /** To be called when a request is freed: lets go of req:vars(). */

@@ -51,8 +51,8 @@ static const struct paths *get_paths(void)
 	paths.is_known = true;
 	char tree[PATH_MAX];
 	if (find_build_tree(tree) && join(paths.lib, tree, "lua") &&
-			join(paths.etc, tree, "lua/etc") && join(paths.hints, tree, "lua/etc/root.hints") &&
-			join(paths.keys, tree, "lua/etc/root.keys"))
+		join(paths.etc, tree, "lua/etc") && join(paths.hints, tree, "lua/etc/root.hints") &&
+		join(paths.keys, tree, "lua/etc/root.keys"))
 		return &paths;
 	snprintf(paths.lib, PATH_MAX, "%s", LIBDIR);
 	snprintf(paths.etc, PATH_MAX, "%s", ETCDIR);

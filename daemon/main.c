@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Reads the command line, builds the engine, runs the loop and takes everything down in reverse. The
- * order of the start is the contract of the manual: bind, change directory, check, Lua, configuration,
- * defaults, drop rights, serve.
+ * Reads the command line, builds the engine, runs the loop and takes everything down in reverse.
+ * The order of the start is the contract of the manual: bind, change directory, check, Lua,
+ * configuration, defaults, drop rights, serve.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -148,8 +148,8 @@ static void on_health(uv_timer_t *timer)
 		kr_cache_check_health(&ml->engine->resolver.cache);
 }
 
-static void main_loop_init(struct main_loop *ml, uv_loop_t *loop, struct engine *engine,
-		bool interactive)
+static void main_loop_init(
+	struct main_loop *ml, uv_loop_t *loop, struct engine *engine, bool interactive)
 {
 	ml->loop = loop;
 	ml->engine = engine;
@@ -179,10 +179,14 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void main_loop_deinit(struct main_loop *ml)
 {
 	uv_handle_t *handles[] = {
-		(uv_handle_t *)&ml->turn_end, (uv_handle_t *)&ml->turn_begin,
-		(uv_handle_t *)&ml->drain, (uv_handle_t *)&ml->health,
-		(uv_handle_t *)&ml->sigterm, (uv_handle_t *)&ml->sigint,
-		(uv_handle_t *)&ml->sigchld, (uv_handle_t *)&ml->sighup,
+		(uv_handle_t *)&ml->turn_end,
+		(uv_handle_t *)&ml->turn_begin,
+		(uv_handle_t *)&ml->drain,
+		(uv_handle_t *)&ml->health,
+		(uv_handle_t *)&ml->sigterm,
+		(uv_handle_t *)&ml->sigint,
+		(uv_handle_t *)&ml->sigchld,
+		(uv_handle_t *)&ml->sighup,
 	};
 	for (size_t i = 0; i < KR_COUNT_OF(handles); ++i)
 		if (handles[i]->loop)
@@ -215,7 +219,7 @@ static int check_configs(struct args *args)
 		files += 1;
 		if (access(path, R_OK) != 0) {
 			kr_log_error(SYSTEM, "config '%s' (workdir '%s'): %s\n", path, cwd,
-					strerror(errno));
+				strerror(errno));
 			return kr_error(errno);
 		}
 	}
@@ -234,10 +238,10 @@ static void raise_open_files(void)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < OPEN_FILES_NEEDED)
 		kr_log_warning(SYSTEM, "the limit of open files is %llu, which is little\n",
-				(unsigned long long)limit.rlim_cur);
+			(unsigned long long)limit.rlim_cur);
 	else if (limit.rlim_cur < OPEN_FILES_WANTED)
 		kr_log_info(SYSTEM, "the limit of open files is %llu, at least %d is recommended\n",
-				(unsigned long long)limit.rlim_cur, OPEN_FILES_WANTED);
+			(unsigned long long)limit.rlim_cur, OPEN_FILES_WANTED);
 }
 
 /** Deprecated -f: all processes are equal. */
@@ -275,8 +279,8 @@ static int listen_fds(struct engine *engine, struct args *args)
 		int ret = network_listen_fd(&engine->net, entry->fd, entry->flags, &why);
 		if (ret != 0) {
 			kr_log_error(NETWORK, "listen on fd=%d%s%s: %s\n", entry->fd,
-					entry->addr ? " " : "", entry->addr ? entry->addr : "",
-					why ? why : strerror(-ret));
+				entry->addr ? " " : "", entry->addr ? entry->addr : "",
+				why ? why : strerror(-ret));
 			return ret;
 		}
 	}
@@ -311,7 +315,7 @@ static void notify_ready(void)
 static int serve(struct engine *engine, struct args *args)
 {
 	if (engine_load_sandbox(engine) != 0 || listen_fds(engine, args) != 0 ||
-			configure(engine, args) != 0)
+		configure(engine, args) != 0)
 		return EXIT_FAILURE;
 	drop_capabilities();
 	engine->net.missing_kind_is_error = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Fill the cache from a zone file (module prefill). The file is parsed and checked in slices between
- * other work of the loop; only what validates against the given trust anchors is stored.
+ * Fill the cache from a zone file (module prefill). The file is parsed and checked in slices
+ * between other work of the loop; only what validates against the given trust anchors is stored.
  */
 #pragma once
 
@@ -22,13 +22,13 @@ typedef enum {
 
 typedef struct {
 	const char *zone_file;
-	const char *origin;  /**< NULL = root */
-	uint32_t ttl;	     /**< for records without one */
+	const char *origin; /**< NULL = root */
+	uint32_t ttl;       /**< for records without one */
 	zi_stamp_t time_src;
-	bool downgrade;	     /**< do not validate; records are stored as insecure */
-	bool zonemd;	     /**< check ZONEMD (RFC 8976) */
+	bool downgrade;         /**< do not validate; records are stored as insecure */
+	bool zonemd;            /**< check ZONEMD (RFC 8976) */
 	const knot_rrset_t *ds; /**< NULL = the trust anchors of the context */
-	zi_callback cb;	     /**< told the end; NULL = nobody */
+	zi_callback cb;         /**< told the end; NULL = nobody */
 	void *cb_param;
 } zi_config_t;
 

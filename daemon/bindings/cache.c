@@ -32,7 +32,7 @@ static const struct kr_cdb_api *find_backend(const char *uri, const char **path)
 		if (!sep && i == 0)
 			return api;
 		if (sep && strlen(api->name) == (size_t)(sep - uri) &&
-				strncmp(api->name, uri, sep - uri) == 0)
+			strncmp(api->name, uri, sep - uri) == 0)
 			return api;
 	}
 	return NULL;
@@ -55,8 +55,8 @@ static int cache_open(lua_State *L)
 {
 	if (lua_gettop(L) < 1 || lua_type(L, 1) != LUA_TNUMBER)
 		return luab_error(L, "expected cache.open(number bytes[, string storage])");
-	const uint64_t size = luab_number(L, 1, CACHE_SIZE_MIN, SIZE_MAX / 2,
-			"the size of the cache in bytes");
+	const uint64_t size =
+		luab_number(L, 1, CACHE_SIZE_MIN, SIZE_MAX / 2, "the size of the cache in bytes");
 	const char *uri = lua_gettop(L) > 1 && !lua_isnil(L, 2) ? luaL_checkstring(L, 2) : "";
 	const char *path;
 	const struct kr_cdb_api *api = find_backend(uri, &path);
@@ -73,8 +73,7 @@ static int cache_open(lua_State *L)
 	if (ret != 0) {
 		char cwd[PATH_MAX];
 		return luaL_error(L, "can't open cache path '%s'; working directory '%s'; %s",
-				opts.path, getcwd(cwd, sizeof(cwd)) ? cwd : "?",
-				luab_strerror(ret));
+			opts.path, getcwd(cwd, sizeof(cwd)) ? cwd : "?", luab_strerror(ret));
 	}
 	kr_cache_make_checkpoint(cache, &the_engine->resolver.now, the_engine->resolver.now_ms);
 	remember_opening(L, size, api->name, path);
@@ -150,8 +149,8 @@ static int cache_max_ttl(lua_State *L)
 {
 	struct kr_cache *cache = open_cache(L);
 	if (lua_gettop(L) > 0) {
-		cache->ttl_max = luab_number(L, 1, KR_MAX(1, cache->ttl_min), TTL_MAX,
-				"max_ttl in seconds");
+		cache->ttl_max =
+			luab_number(L, 1, KR_MAX(1, cache->ttl_min), TTL_MAX, "max_ttl in seconds");
 		the_engine->resolver.generation += 1;
 	}
 	lua_pushinteger(L, cache->ttl_max);
@@ -181,8 +180,8 @@ static int cache_ns_tout(lua_State *L)
 static int cache_fssize(lua_State *L)
 {
 	const struct kr_cache *cache = &the_engine->resolver.cache;
-	const char *path = kr_cache_is_open(cache) && cache->api->path ? cache->api->path(cache->db)
-								      : ".";
+	const char *path =
+		kr_cache_is_open(cache) && cache->api->path ? cache->api->path(cache->db) : ".";
 	struct statvfs st;
 	if (statvfs(path ? path : ".", &st) != 0)
 		return luab_oserror(L, errno);
@@ -218,7 +217,8 @@ static int cache_clear_everything(lua_State *L)
 	return luab_true(L);
 }
 
-/** Entries are removed by FFI calls in cache.clear(); what was derived from them has to go as well. */
+/** Entries are removed by FFI calls in cache.clear(); what was derived from them has to go as well.
+ */
 static int cache_changed(lua_State *L)
 {
 	the_engine->resolver.generation += 1;

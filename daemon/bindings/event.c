@@ -22,8 +22,8 @@ struct event {
 	uint32_t serial; /**< tells a new event from an ended one in the same place */
 	int fn_ref;
 	uint64_t repeat_ms; /**< 0 = once */
-	bool is_again;	    /**< rescheduled or repeating: stays after its function ran */
-	bool is_orphan;	    /**< no longer in the table: free after closing */
+	bool is_again;      /**< rescheduled or repeating: stays after its function ran */
+	bool is_orphan;     /**< no longer in the table: free after closing */
 	struct netio_timer timer;
 	uv_poll_t poll;
 };

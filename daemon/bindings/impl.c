@@ -42,7 +42,7 @@ uint64_t luab_number(lua_State *L, int idx, uint64_t min, uint64_t max, const ch
 	double n = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : NAN;
 	if (!(n >= (double)min && n < (double)max + 1.0))
 		luab_error(L, "%s must be a number from %llu to %llu", what,
-				(unsigned long long)min, (unsigned long long)max);
+			(unsigned long long)min, (unsigned long long)max);
 	return (uint64_t)n;
 }
 

@@ -14,8 +14,8 @@
 #include "lib/defines.h"
 
 /**
- * Raise a traced error: a line that announces the traceback, the traceback, and last `ERROR: ` and the
- * message. Does not return; the type allows `return luab_error(L, ...)`.
+ * Raise a traced error: a line that announces the traceback, the traceback, and last `ERROR: ` and
+ * the message. Does not return; the type allows `return luab_error(L, ...)`.
  */
 KR_PRINTF(2, 3)
 int luab_error(lua_State *L, const char *fmt, ...);

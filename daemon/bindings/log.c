@@ -16,8 +16,10 @@ static int log_level(lua_State *L)
 		if (strcmp(name, "alert") == 0 || strcmp(name, "emerg") == 0)
 			kr_log_warning(SYSTEM, "log level '%s' is not available, ignored\n", name);
 		else if (level < LOG_CRIT)
-			return luab_error(L, "unknown log level '%s': expected crit, err, warning, "
-					"notice, info or debug", name);
+			return luab_error(L,
+				"unknown log level '%s': expected crit, err, warning, "
+				"notice, info or debug",
+				name);
 		else
 			kr_log_level_set(level);
 	}
@@ -40,8 +42,10 @@ static int log_target(lua_State *L)
 		while (i < KR_COUNT_OF(names) && strcmp(names[i], lua_tostring(L, 1)) != 0)
 			++i;
 		if (i == KR_COUNT_OF(names))
-			return luab_error(L, "unknown log target '%s': expected syslog, stderr or "
-					"stdout", lua_tostring(L, 1));
+			return luab_error(L,
+				"unknown log target '%s': expected syslog, stderr or "
+				"stdout",
+				lua_tostring(L, 1));
 		kr_log_target_set(i);
 	}
 	lua_pushstring(L, names[kr_log_target_get()]);
@@ -58,7 +62,7 @@ static void set_groups(lua_State *L)
 		enum kr_log_group group = name ? kr_log_name2grp(name) : LOG_GRP_UNKNOWN;
 		if (group == LOG_GRP_UNKNOWN)
 			kr_log_warning(SYSTEM, "unknown log group '%s', ignored\n",
-					name ? name : luaL_typename(L, -1));
+				name ? name : luaL_typename(L, -1));
 		else
 			kr_log_group_add(group);
 		lua_pop(L, 1);

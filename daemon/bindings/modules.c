@@ -133,10 +133,10 @@ static int index_property(lua_State *L)
 	struct kr_module *module = closure_module(L);
 	const struct kr_prop *get = find_prop(module, "get");
 	if (!get)
-		return luaL_error(L, "module %s does not support indexing syntax sugar",
-				module->name);
-	return push_property_output(L,
-			get->cb(&the_engine->resolver, module, luaL_checkstring(L, 2)));
+		return luaL_error(
+			L, "module %s does not support indexing syntax sugar", module->name);
+	return push_property_output(
+		L, get->cb(&the_engine->resolver, module, luaL_checkstring(L, 2)));
 }
 
 static int newindex_property(lua_State *L)
@@ -144,16 +144,16 @@ static int newindex_property(lua_State *L)
 	struct kr_module *module = closure_module(L);
 	const struct kr_prop *set = find_prop(module, "set");
 	if (!set)
-		return luaL_error(L, "module %s does not support assignment syntax sugar",
-				module->name);
+		return luaL_error(
+			L, "module %s does not support assignment syntax sugar", module->name);
 	luaL_checkstring(L, 2);
 	const char *value = property_input(L, 3);
 	const char *input = lua_pushfstring(L, "%s %s", lua_tostring(L, 2), value ? value : "");
 	return push_property_output(L, set->cb(&the_engine->resolver, module, input));
 }
 
-static void set_closure(lua_State *L, const char *field, lua_CFunction fn, const char *module,
-		const char *prop)
+static void set_closure(
+	lua_State *L, const char *field, lua_CFunction fn, const char *module, const char *prop)
 {
 	lua_pushstring(L, module);
 	lua_pushstring(L, prop);

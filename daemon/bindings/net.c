@@ -29,8 +29,8 @@ static const char *keep_kind(const char *kind)
 	return copy;
 }
 
-static int listen_one(lua_State *L, const char *addr, uint16_t port, int16_t nic_queue,
-		endpoint_flags_t flags)
+static int listen_one(
+	lua_State *L, const char *addr, uint16_t port, int16_t nic_queue, endpoint_flags_t flags)
 {
 	const char *why = NULL;
 	int ret = network_listen(&the_engine->net, addr, port, nic_queue, flags, &why);
@@ -68,7 +68,7 @@ static int net_close(lua_State *L)
 {
 	const bool has_port = lua_gettop(L) > 1 && !lua_isnil(L, 2);
 	if (lua_gettop(L) < 1 || lua_gettop(L) > 2 || lua_type(L, 1) != LUA_TSTRING ||
-			(has_port && lua_type(L, 2) != LUA_TNUMBER))
+		(has_port && lua_type(L, 2) != LUA_TNUMBER))
 		return luab_error(L, "expected net.close(string address[, number port])");
 	const int port = has_port ? (int)luab_number(L, 2, 0, UINT16_MAX, "the port") : -1;
 	lua_pushboolean(L, network_close(&the_engine->net, lua_tostring(L, 1), port) > 0);
@@ -93,8 +93,9 @@ static void push_transport(lua_State *L, const char *key, const struct endpoint 
 		lua_pushboolean(L, ep->flags.freebind);
 		lua_setfield(L, -2, "freebind");
 	}
-	const char *protocol = ep->family == AF_UNIX ? "stream"
-			       : ep->flags.sock_type == SOCK_STREAM ? "tcp" : "udp";
+	const char *protocol = ep->family == AF_UNIX                ? "stream"
+			       : ep->flags.sock_type == SOCK_STREAM ? "tcp"
+								    : "udp";
 	luab_setstr(L, "protocol", protocol);
 }
 
@@ -148,7 +149,7 @@ static int net_interfaces(lua_State *L)
 			const uint8_t *mac = (const uint8_t *)iface->phys_addr;
 			char text[18];
 			snprintf(text, sizeof(text), "%.2x:%.2x:%.2x:%.2x:%.2x:%.2x", mac[0],
-					mac[1], mac[2], mac[3], mac[4], mac[5]);
+				mac[1], mac[2], mac[3], mac[4], mac[5]);
 			luab_setstr(L, "mac", text);
 			lua_newtable(L);
 			lua_setfield(L, -2, "addr");
@@ -178,7 +179,8 @@ static int net_bufsize(lua_State *L)
 		return luab_error(L, "expected net.bufsize([number clients[, number servers]])");
 	static const char what[] = "the buffer size";
 	const uint16_t down = luab_number(L, 1, KR_DNS_UDP_PLAIN, UINT16_MAX, what);
-	const uint16_t up = argc == 2 ? luab_number(L, 2, KR_DNS_UDP_PLAIN, UINT16_MAX, what) : down;
+	const uint16_t up =
+		argc == 2 ? luab_number(L, 2, KR_DNS_UDP_PLAIN, UINT16_MAX, what) : down;
 	knot_edns_set_payload(ctx->downstream_opt_rr, down);
 	knot_edns_set_payload(ctx->upstream_opt_rr, up);
 	ctx->generation += 1;
@@ -209,14 +211,14 @@ static int get_set_timeout(lua_State *L, uint64_t *ms, const char *what)
 
 static int net_tcp_in_idle(lua_State *L)
 {
-	return get_set_timeout(L, &the_engine->net.tcp.in_idle_timeout,
-			"tcp_in_idle in milliseconds");
+	return get_set_timeout(
+		L, &the_engine->net.tcp.in_idle_timeout, "tcp_in_idle in milliseconds");
 }
 
 static int net_tls_handshake_timeout(lua_State *L)
 {
 	return get_set_timeout(L, &the_engine->net.tcp.tls_handshake_timeout,
-			"tls_handshake_timeout in milliseconds");
+		"tls_handshake_timeout in milliseconds");
 }
 
 static int net_tls_padding(lua_State *L)
@@ -259,7 +261,7 @@ static void allow_subnet(lua_State *L, const char *subnet)
 	if (ret == 0)
 		return;
 	kr_log_error(NETWORK, "invalid address or subnet in net.proxy_allowed(): '%s'\n",
-			subnet ? subnet : "?");
+		subnet ? subnet : "?");
 	luab_error(L, "invalid argument, expected IP/netmask: '%s'", subnet ? subnet : "?");
 }
 
@@ -314,13 +316,14 @@ static int net_bpf_clear(lua_State *L)
 #define KINDS_KEY "kres.endpoint_kinds"
 
 /** Endpoints of kind "control" are served by us, others by Lua functions. */
-static int serve_kind(struct network *net, struct endpoint *ep, bool is_open, const char *key,
-		void *baton)
+static int serve_kind(
+	struct network *net, struct endpoint *ep, bool is_open, const char *key, void *baton)
 {
 	struct engine *engine = baton;
 	if (strcasecmp(ep->flags.kind, "control") == 0) {
 		if (is_open)
-			return control_listen(engine, ep->fd, (struct control_listener **)&ep->handle);
+			return control_listen(
+				engine, ep->fd, (struct control_listener **)&ep->handle);
 		control_listener_close(ep->handle);
 		ep->handle = NULL;
 		return kr_ok();
@@ -337,7 +340,7 @@ static int serve_kind(struct network *net, struct endpoint *ep, bool is_open, co
 		ret = kr_ok();
 		if (engine_pcall(L, 3, 0) != 0) {
 			kr_log_error(NETWORK, "error: endpoint kind '%s', %s: %s\n", ep->flags.kind,
-					key, lua_tostring(L, -1));
+				key, lua_tostring(L, -1));
 			ret = kr_error(EINVAL);
 		}
 	}
@@ -356,8 +359,9 @@ static int net_register_endpoint_kind(lua_State *L)
 {
 	const int argc = lua_gettop(L);
 	if (argc < 1 || argc > 2 || lua_type(L, 1) != LUA_TSTRING || lua_objlen(L, 1) == 0 ||
-			(argc == 2 && !lua_isfunction(L, 2)))
-		return luab_error(L, "expected net.register_endpoint_kind(string kind[, function])");
+		(argc == 2 && !lua_isfunction(L, 2)))
+		return luab_error(
+			L, "expected net.register_endpoint_kind(string kind[, function])");
 	const char *kind = lua_tostring(L, 1);
 	if (is_builtin_kind(kind))
 		return luab_error(L, "endpoint kind '%s' is built in", kind);

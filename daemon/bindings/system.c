@@ -47,7 +47,7 @@ static int sys_user(lua_State *L)
 {
 	const int argc = lua_gettop(L);
 	if (argc < 1 || argc > 2 || lua_type(L, 1) != LUA_TSTRING ||
-			(argc == 2 && lua_type(L, 2) != LUA_TSTRING))
+		(argc == 2 && lua_type(L, 2) != LUA_TSTRING))
 		return luab_error(L, "expected user(string user[, string group])");
 	const char *user = lua_tostring(L, 1);
 	const struct passwd *pw = getpwnam(user);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,14 +24,14 @@ static double timeval_seconds(const struct timeval *tv)
 /** Resident memory in bytes; ru_maxrss would be its peak. */
 static double resident_bytes(void)
 {
-	long pages_total, pages = 0;
+	char text[128];
 	FILE *file = fopen("/proc/self/statm", "re");
 	if (!file)
 		return 0;
-	if (fscanf(file, "%ld %ld", &pages_total, &pages) != 2)
-		pages = 0;
+	const char *line = fgets(text, sizeof(text), file);
 	fclose(file);
-	return (double)pages * sysconf(_SC_PAGESIZE);
+	const char *second = line ? strchr(line, ' ') : NULL;
+	return second ? (double)strtoul(second, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 
 static int worker_stats(lua_State *L)
@@ -68,16 +69,17 @@ static int worker_stats(lua_State *L)
 }
 
 /**
- * worker._start(packet, flags, finish function or nil, init function or nil): begin an internal query.
- * Not an FFI call because hooks run inside. @return did it start or end well
+ * worker._start(packet, flags, finish function or nil, init function or nil): begin an internal
+ * query. Not an FFI call because hooks run inside. @return did it start or end well
  */
 static int worker_start(lua_State *L)
 {
 	knot_pkt_t *packet = luab_cdata_ptr(L, 1);
 	const struct kr_qflags *options = luab_cdata_ptr(L, 2);
 	lua_settop(L, 4);
-	struct qr_task *task = packet ? worker_resolve_start(packet, options ? *options
-					: (struct kr_qflags){0}) : NULL;
+	struct qr_task *task =
+		packet ? worker_resolve_start(packet, options ? *options : (struct kr_qflags){0})
+		       : NULL;
 	if (!task)
 		return luab_error(L, "cannot start a query");
 	struct kr_request *req = worker_task_request(task);
@@ -105,12 +107,14 @@ static int set_out_addr(lua_State *L, int family, const struct sockaddr **slot)
 		return luab_true(L);
 	}
 	if (lua_gettop(L) > 0) {
-		struct sockaddr *sa = lua_type(L, 1) == LUA_TSTRING &&
-				kr_straddr_family(lua_tostring(L, 1)) == family
-				? kr_straddr_socket(lua_tostring(L, 1), 0, NULL) : NULL;
+		struct sockaddr *sa =
+			lua_type(L, 1) == LUA_TSTRING &&
+					kr_straddr_family(lua_tostring(L, 1)) == family
+				? kr_straddr_socket(lua_tostring(L, 1), 0, NULL)
+				: NULL;
 		if (!sa)
 			return luab_error(L, "expected an IPv%c address or nil",
-					family == AF_INET ? '4' : '6');
+				family == AF_INET ? '4' : '6');
 		free((void *)*slot);
 		*slot = sa;
 		return luab_true(L);

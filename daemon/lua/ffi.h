@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Everything from which daemon/lua/gen_ffi.py takes declarations for Lua (see ffi.names). Not included
- * by anything else but the layout check that the same script writes.
+ * Everything from which daemon/lua/gen_ffi.py takes declarations for Lua (see ffi.names). Not
+ * included by anything else but the layout check that the same script writes.
  */
 #pragma once
 

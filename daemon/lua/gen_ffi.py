@@ -489,20 +489,16 @@ def write_depfile(compiler, header, target, path):
 
 def write_check(gen, header, path):
     """The C side of the layout check."""
-    rows = '\n'.join(f'\t{{"{t}", {chr(34) + m + chr(34) if m else "NULL"}, {e}}},'
-                     for t, m, e in gen.layouts)
+    rows = ''.join(f'\t{{"{t}", {chr(34) + m + chr(34) if m else "NULL"}, {e}}},\n'
+                   for t, m, e in gen.layouts)
     with open(path, 'w', encoding='utf-8') as file:
-        file.write(f'''/* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Written by daemon/lua/gen_ffi.py. */
-#include <stddef.h>
-#include "{header}"
-#include "daemon/lua/layout.h"
-
-const struct ffi_layout ffi_layouts[] = {{
-{rows}
-	{{NULL, NULL, 0}},
-}};
-''')
+        file.write('/* SPDX-License-Identifier: GPL-3.0-or-later */\n'
+                   '/* Written by daemon/lua/gen_ffi.py. */\n'
+                   '#include <stddef.h>\n'
+                   f'#include "{header}"\n'
+                   '#include "daemon/lua/layout.h"\n\n'
+                   'const struct ffi_layout ffi_layouts[] = {\n'
+                   f'{rows}\t{{NULL, NULL, 0}},\n}};\n')
 
 
 def main():

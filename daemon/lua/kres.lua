@@ -92,7 +92,6 @@ end
 local packet_t = ffi.typeof('knot_pkt_t')
 local packet_p = ffi.typeof('knot_pkt_t *')
 local rrset_t = ffi.typeof('knot_rrset_t')
-local rrset_p = ffi.typeof('knot_rrset_t *')
 local request_p = ffi.typeof('struct kr_request *')
 local sockaddr_p = ffi.typeof('struct sockaddr *')
 local dname_p = ffi.typeof('const knot_dname_t *')
@@ -663,19 +662,23 @@ local function plan_get(array, i)
 	return or_nil(array.at[i])
 end
 
--- Keeps callbacks of a chain alive; an entry goes when the chain ends.
-local trace_chains = {}
-
---- A chain that calls the former callback after the new one.
-local function chain(ctype, new, old)
-	if new == nil or new == old then return old end
-	if old == nil then return new end
-	return ffi.cast(ctype, function (...)
-		jit.off(true, true)
-		local is_good, err = pcall(new, ...)
+--- Call each function; an error in one is logged and does not keep the others from being called.
+local function call_each(functions, ...)
+	jit.off(true, true)
+	for _, fn in ipairs(functions) do
+		local is_good, err = pcall(fn, ...)
 		if not is_good then log_error(C.LOG_GRP_SYSTEM, 'error: %s', tostring(err)) end
-		old(...)
-	end)
+	end
+end
+
+--- Functions given as Lua functions or C pointers, without nil and NULL.
+local function list_of(...)
+	local list = {}
+	for i = 1, select('#', ...) do
+		local fn = select(i, ...)
+		if fn ~= nil then list[#list + 1] = fn end
+	end
+	return list
 end
 
 local request_methods = {
@@ -764,32 +767,25 @@ local request_methods = {
 	end,
 	trace_chain_callbacks = function (req, log_cb, finish_cb)
 		check_request(req)
-		local old_log, old_finish = req.trace_log, req.trace_finish
-		local chain_log = chain('trace_log_f', log_cb, old_log)
-		local made_log = old_log ~= nil and chain_log ~= old_log and chain_log ~= log_cb
-		local chain_finish
-		local made_finish = made_log or finish_cb ~= nil and old_finish ~= nil
-		if made_finish then
-			chain_finish = ffi.cast('trace_callback_f', function (request)
-				jit.off(true, true)
-				for _, fn in ipairs({ finish_cb or false, old_finish ~= nil and old_finish or false }) do
-					if fn then
-						local is_good, err = pcall(fn, request)
-						if not is_good then
-							log_error(C.LOG_GRP_SYSTEM, 'error: %s', tostring(err))
-						end
-					end
-				end
-				trace_chains[tostring(request)] = nil
-				if made_log then chain_log:free() end
-				chain_finish:free()
-			end)
-			trace_chains[tostring(req)] = { chain_log, chain_finish }
-		else
-			chain_finish = finish_cb or old_finish
+		local logs, finishes = list_of(log_cb, req.trace_log), list_of(finish_cb, req.trace_finish)
+		local made = {} -- callbacks are a scarce resource of LuaJIT
+		if #logs == 1 and type(logs[1]) == 'cdata' then
+			req.trace_log = logs[1]
+		elseif #logs > 0 then
+			made[1] = ffi.cast('trace_log_f', function (...) call_each(logs, ...) end)
+			req.trace_log = made[1]
 		end
-		req.trace_log = chain_log
-		req.trace_finish = chain_finish
+		if #made == 0 and #finishes <= 1 and type(finishes[1]) ~= 'function' then
+			req.trace_finish = finishes[1]
+			return
+		end
+		made[#made + 1] = ffi.cast('trace_callback_f', function (request)
+			call_each(finishes, request)
+			event.after(0, function () -- not while they are running
+				for _, callback in ipairs(made) do callback:free() end
+			end)
+		end)
+		req.trace_finish = made[#made]
 	end,
 }
 -- These reach C code that may call back into Lua (traces); compiled code must not do that.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Sizes and offsets as C has them, to be compared with what LuaJIT made of the generated declarations.
+ * Sizes and offsets as C has them, to be compared with what LuaJIT made of the generated
+ * declarations.
  */
 #pragma once
 

@@ -47,7 +47,8 @@ test('errors have their formats', function ()
 	match(text, '\nERROR: [^\n]*$')
 	same(boom(panic, { 'with %s %d', 'number', 5 }), 'ERROR: with number 5')
 	match(boom(modules.unload, { 'nosuch' }), '\nERROR: No such file or directory$')
-	match(boom(function () mode('nosuch') end), '^.*globals.test.lua:%d+: ') -- where it was called, not where it is written
+	-- where it was called, not where it is written
+	match(boom(function () mode('nosuch') end), '^.*globals.test.lua:%d+: ')
 end)
 
 test('hostname, version, help', function ()

@@ -232,7 +232,6 @@ test('LRU', function ()
 	end
 	boom(kres.lru, { 0 })
 	boom(lru.get, { lru, nil })
-	lru = nil
 	collectgarbage()
 end)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Control client: a line editor over the binary mode of a control socket. Lines come from the terminal
- * with editing, history and completion, or from a pipe one by one.
+ * Control client: a line editor over the binary mode of a control socket. Lines come from the
+ * terminal with editing, history and completion, or from a pipe one by one.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -114,10 +114,10 @@ static char *fetch_candidates(const char *word, size_t table_len)
 		return run_command("return _G.__orig_name_list");
 	char line[1024];
 	int len = snprintf(line, sizeof(line),
-			"return (function () local t, n = %.*s, {} if type(t) == 'table' then "
-			"for k in pairs(t) do if type(k) == 'string' then n[#n + 1] = k end end end "
-			"return table.concat(n, '\\n') end)()",
-			(int)table_len, word);
+		"return (function () local t, n = %.*s, {} if type(t) == 'table' then "
+		"for k in pairs(t) do if type(k) == 'string' then n[#n + 1] = k end end end "
+		"return table.concat(n, '\\n') end)()",
+		(int)table_len, word);
 	if (len < 0 || (size_t)len >= sizeof(line))
 		return NULL;
 	return run_command(line);
@@ -137,8 +137,9 @@ static char *next_match(const char *word, int state)
 		for (const char *c = word; *c; ++c)
 			if (!is_name_char(*c))
 				prefix_len = strlen(word) + 1; /* nothing we could complete */
-		list = prefix_len <= strlen(word) ? fetch_candidates(word, prefix_len ? prefix_len - 1 : 0)
-						  : NULL;
+		list = prefix_len <= strlen(word)
+			       ? fetch_candidates(word, prefix_len ? prefix_len - 1 : 0)
+			       : NULL;
 		at = list;
 	}
 	const char *wanted = list ? word + prefix_len : "";
@@ -251,7 +252,7 @@ int main(int argc, char **argv)
 {
 	fputs("Warning: kresc is experimental, its behaviour may change.\n"
 	      "Tell us what you miss.\n",
-			stderr);
+		stderr);
 	if (argc != 2) {
 		fprintf(stderr, "Usage: %s SOCKET_PATH\n", argv[0]);
 		return EXIT_FAILURE;
