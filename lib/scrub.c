@@ -292,9 +292,16 @@ static void find_referral(struct scrub *s)
 	s->is_lame = is_own && !knot_wire_get_aa(s->pkt->wire);
 }
 
+/** Rdata of NSEC3 up to the salt: algorithm, flags, iterations, salt length. */
+#define NSEC3_HEAD 5
+
+/** The parser does not look into the rdata: every length in it is a stranger's word. */
 static bool is_good_nsec3(const knot_rrset_t *rr)
 {
-	return knot_nsec3_next_len(rr->rrs.rdata) == 20 && rr->owner[0] == 32;
+	const knot_rdata_t *rd = rr->rrs.rdata;
+	if (rd->len < NSEC3_HEAD || rd->len < NSEC3_HEAD + knot_nsec3_salt_len(rd) + 1 + 20)
+		return false;
+	return knot_nsec3_next_len(rd) == 20 && rr->owner[0] == 32;
 }
 
 /** Proofs: NSEC and NSEC3 with their signatures, as many as B-22 allows. */
