@@ -61,6 +61,7 @@ struct dnssec_key {
 	uint8_t protocol;
 	uint8_t alg;
 
+	bool has_signed;	   /**< made a good signature before: tried first of those with its tag */
 	bool is_parsed;
 	int parse_result;	   /**< of dnssec_pubkey_new() */
 	struct dnssec_pubkey *pub; /**< if parse_result is 0 */

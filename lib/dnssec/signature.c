@@ -189,52 +189,72 @@ static void note_success(struct trial *trial, const knot_rdata_t *sig)
 	verdict->ttl_s = KR_MIN(knot_rrsig_original_ttl(sig), left);
 }
 
+/**
+ * Keys that may have made a signature, those that did make one before first: among keys of one tag they
+ * save failures. @return number, at most KR_KEYTAG_KEYS_MAX
+ */
+static unsigned find_keys(struct trial *trial, const knot_rdata_t *sig, struct dnssec_key **found)
+{
+	struct dnssec_verdict *verdict = trial->verdict;
+	unsigned count = 0;
+	bool is_known = false;
+	for (uint16_t i = 0; i < trial->keys->count; ++i) {
+		struct dnssec_key *key = &trial->keys->keys[i];
+		if (key->tag != knot_rrsig_key_tag(sig) || key->alg != knot_rrsig_alg(sig) ||
+				(trial->only && trial->only != key))
+			continue;
+		is_known = true;
+		const uint32_t faults = check_key(trial, key);
+		verdict->faults |= faults;
+		if (faults)
+			continue;
+		if (count == KR_KEYTAG_KEYS_MAX) {
+			verdict->faults |= DNSSEC_FAULT_LIMIT;
+			break;
+		}
+		found[count] = key;
+		if (key->has_signed) {
+			found[count] = found[0];
+			found[0] = key;
+		}
+		count += 1;
+	}
+	if (!is_known && !trial->only)
+		verdict->faults |= DNSSEC_FAULT_NO_KEY;
+	if (is_known) {
+		verdict->tag = knot_rrsig_key_tag(sig);
+		verdict->alg = knot_rrsig_alg(sig);
+	}
+	return count;
+}
+
 /** Try the keys that one RRSIG may have been made with. @return 0, EBADMSG, EDQUOT, ENOMEM */
 static int try_rrsig(struct trial *trial, const knot_rdata_t *sig)
 {
 	struct dnssec_verdict *verdict = trial->verdict;
-	uint32_t faults = check_fields(trial, sig);
-	if (faults) {
-		verdict->faults |= faults;
+	struct dnssec_key *keys[KR_KEYTAG_KEYS_MAX];
+	const uint32_t faults = check_fields(trial, sig);
+	verdict->faults |= faults;
+	const unsigned count = faults ? 0 : find_keys(trial, sig, keys);
+	if (count == 0)
+		return kr_error(EBADMSG);
+	if (trial->tried == KR_RRSIG_TRIED_MAX) {
+		verdict->faults |= DNSSEC_FAULT_LIMIT;
 		return kr_error(EBADMSG);
 	}
-	const uint16_t tag = knot_rrsig_key_tag(sig);
-	const uint8_t alg = knot_rrsig_alg(sig);
+	trial->tried += 1;
 	uint8_t *data = NULL;
-	ssize_t len = 0;
-	unsigned tried = 0;
-	bool is_known = false;
+	const ssize_t len = dnssec_signed_data(&data, trial->rr, sig);
+	if (len < 0) {
+		verdict->faults |= DNSSEC_FAULT_MALFORMED;
+		return len == kr_error(ENOMEM) ? len : kr_error(EBADMSG);
+	}
 	int ret = kr_error(EBADMSG);
-	for (uint16_t i = 0; i < trial->keys->count && ret == kr_error(EBADMSG); ++i) {
-		struct dnssec_key *key = &trial->keys->keys[i];
-		if (key->tag != tag || key->alg != alg || (trial->only && trial->only != key))
-			continue;
-		is_known = true;
-		verdict->tag = tag;
-		verdict->alg = alg;
-		faults = check_key(trial, key);
-		verdict->faults |= faults;
-		if (faults)
-			continue;
-		if (tried == KR_KEYTAG_KEYS_MAX || trial->tried == KR_RRSIG_TRIED_MAX) {
-			verdict->faults |= DNSSEC_FAULT_LIMIT;
-			break;
-		}
-		if (!data) {
-			len = dnssec_signed_data(&data, trial->rr, sig);
-			if (len < 0) {
-				verdict->faults |= DNSSEC_FAULT_MALFORMED;
-				return len == kr_error(ENOMEM) ? len : kr_error(EBADMSG);
-			}
-		}
-		tried += 1;
-		ret = check_signature(trial, key, sig, data, len);
+	for (unsigned i = 0; i < count && ret == kr_error(EBADMSG); ++i) {
+		ret = check_signature(trial, keys[i], sig, data, len);
+		keys[i]->has_signed = keys[i]->has_signed || ret == 0;
 	}
 	free(data);
-	if (tried > 0)
-		trial->tried += 1;
-	if (!is_known && !trial->only)
-		verdict->faults |= DNSSEC_FAULT_NO_KEY;
 	if (ret == 0)
 		note_success(trial, sig);
 	return ret;

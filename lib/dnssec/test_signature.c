@@ -311,6 +311,28 @@ static void colliding_keys_and_signatures_are_bounded(void **state)
 	close_bench(&b);
 }
 
+static void the_right_one_of_colliding_keys_is_found_once(void **state)
+{
+	struct bench b;
+	open_default(&b);
+	/* Three keys of one tag; the last one is right. */
+	struct dnssec_key keys[3] = {b.keys.keys[0], b.keys.keys[0], b.keys.keys[0]};
+	uint8_t other[2][sizeof(knot_rdata_t) + 80];
+	for (size_t i = 0; i < 2; ++i) {
+		memcpy(other[i], keys[0].rdata, sizeof(knot_rdata_t) + keys[0].rdata->len);
+		keys[i].rdata = (knot_rdata_t *)other[i];
+		((knot_rdata_t *)other[i])->data[10 + i] ^= 0xff; /* not a point of the curve */
+	}
+	struct dnssec_keyset set = {.rrset = b.dnskey, .keys = keys, .count = 3};
+	assert_int_equal(dnssec_rrset_verify(b.mx, &b.mx_sigs->rrs, &set, &b.env, &b.verdict), 0);
+	assert_int_equal(b.left.fails, 98);
+	assert_int_equal(dnssec_rrset_verify(b.txt, &b.txt_sigs->rrs, &set, &b.env, &b.verdict), 0);
+	assert_int_equal(b.left.fails, 98);
+	for (size_t i = 0; i < 3; ++i)
+		dnssec_pubkey_free(keys[i].pub);
+	close_bench(&b);
+}
+
 static void nothing_is_checked_twice(void **state)
 {
 	struct bench b;
@@ -497,6 +519,7 @@ int main(void)
 			cmocka_unit_test(missing_and_foreign_signatures_are_told_apart),
 			cmocka_unit_test(limits_end_the_work),
 			cmocka_unit_test(colliding_keys_and_signatures_are_bounded),
+			cmocka_unit_test(the_right_one_of_colliding_keys_is_found_once),
 			cmocka_unit_test(nothing_is_checked_twice),
 			cmocka_unit_test(each_digest_leads_to_the_key),
 			cmocka_unit_test(sha1_does_not_count_beside_sha256),

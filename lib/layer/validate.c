@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Judging the records of a message: signatures, proofs, and what to do when there are none. */
+/* Judging a message as a whole: answers, denials, keys, delegations; and the hooks of the layer. */
 
 #include "lib/layer/validate.h"
 
@@ -97,446 +97,14 @@ static void report_exhaustion(struct vld *v)
 	vld_blame(v, KNOT_EDNS_EDE_BOGUS, "too much to verify");
 }
 
-/* ---- entries ---- */
-
-static bool is_ours(const struct vld *v, const ranked_rr_array_entry_t *entry)
-{
-	return entry->qry_uid == v->qry->uid && !entry->in_progress;
-}
-
-/** Still to be validated? RRSIGs share the fate of what they cover. */
-static bool is_open(const struct vld *v, const ranked_rr_array_entry_t *entry)
-{
-	return is_ours(v, entry) && kr_rank_test(entry->rank, KR_RANK_INITIAL) &&
-	       entry->rr->type != KNOT_RRTYPE_RRSIG;
-}
-
-static ranked_rr_array_entry_t *find_entry(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_dname_t *owner, uint16_t type)
-{
-	for (size_t i = 0; i < array->len; ++i) {
-		ranked_rr_array_entry_t *entry = array->at[i];
-		if (is_ours(v, entry) && entry->rr->type == type &&
-				knot_dname_is_equal(entry->rr->owner, owner))
-			return entry;
-	}
-	return NULL;
-}
-
-/** The RRSIG set over an RRset. */
-static ranked_rr_array_entry_t *find_rrsig(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_rrset_t *rr)
-{
-	for (size_t i = 0; i < array->len; ++i) {
-		ranked_rr_array_entry_t *entry = array->at[i];
-		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_RRSIG &&
-				kr_rrset_type_maysig(entry->rr) == rr->type &&
-				knot_dname_is_equal(entry->rr->owner, rr->owner))
-			return entry;
-	}
-	return NULL;
-}
-
-/** Set the rank of an entry and of its signatures. */
-static void set_rank(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint8_t rank)
-{
-	kr_rank_set(&entry->rank, rank);
-	entry->revalidation_cnt = 1;
-	ranked_rr_array_entry_t *sigs = find_rrsig(v, array, entry->rr);
-	if (!sigs)
-		return;
-	kr_rank_set(&sigs->rank, rank);
-	sigs->revalidation_cnt = 1;
-}
-
-static void cap_ttl(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint32_t ttl_s)
-{
-	entry->rr->ttl = KR_MIN(entry->rr->ttl, ttl_s);
-	ranked_rr_array_entry_t *sigs = find_rrsig(v, array, entry->rr);
-	if (sigs)
-		sigs->rr->ttl = KR_MIN(sigs->rr->ttl, ttl_s);
-}
-
-/** Give everything that is still open a rank. */
-static void set_open_ranks(struct vld *v, uint8_t rank)
-{
-	ranked_rr_array_t *all[] = {&v->req->answ_selected, &v->req->auth_selected};
-	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {
-		for (size_t j = 0; j < all[i]->len; ++j) {
-			ranked_rr_array_entry_t *entry = all[i]->at[j];
-			if (is_ours(v, entry) && kr_rank_test(entry->rank, KR_RANK_INITIAL))
-				kr_rank_set(&entry->rank, rank);
-		}
-	}
-}
-
-/**
- * Forget this pass over the message, because it has to wait. The next pass begins anew, with what was
- * noted about wildcards and proofs; signatures are not checked twice.
- */
-static void reopen(struct vld *v)
-{
-	ranked_rr_array_t *all[] = {&v->req->answ_selected, &v->req->auth_selected};
-	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {
-		for (size_t j = 0; j < all[i]->len; ++j) {
-			ranked_rr_array_entry_t *entry = all[i]->at[j];
-			if (!is_ours(v, entry) || entry->revalidation_cnt == 0)
-				continue;
-			kr_rank_set(&entry->rank, KR_RANK_INITIAL);
-			entry->revalidation_cnt = 0;
-		}
-	}
-}
-
-/* ---- one RRset ---- */
-
-/** May the zone be the one to sign the set? @param anchor the trust anchor above the set */
-static bool may_sign(const struct vld *v, const knot_dname_t *signer, const knot_rrset_t *rr,
-		const knot_dname_t *anchor)
-{
-	if (knot_dname_in_bailiwick(rr->owner, signer) < 0 ||
-			knot_dname_in_bailiwick(signer, anchor) < 0)
-		return false;
-	if (rr->type == KNOT_RRTYPE_DS && rr->owner[0] != '\0' &&
-			knot_dname_is_equal(rr->owner, signer))
-		return false; /* a child does not vouch for itself */
-	if (rr->type == KNOT_RRTYPE_NSEC3 &&
-			!knot_dname_is_equal(dnssec_parent_name(rr->owner), signer))
-		return false; /* RFC 5155 section 3: one label below the apex */
-	return v->qry->flags.FORWARD || knot_dname_in_bailiwick(signer, v->qry->zone_cut.name) >= 0;
-}
-
-/**
- * The zone that claims to have signed a set: the zone asked if it is one of them.
- * @return lower-case name, or NULL if no signature is of use
- */
-static const knot_dname_t *claimed_signer(const struct vld *v, const knot_rrset_t *rr,
-		const knot_rrset_t *sigs)
-{
-	const knot_dname_t *cut = v->qry->zone_cut.name;
-	const knot_dname_t *anchor = kr_ta_closest(v->req->ctx, rr->owner, rr->type);
-	const knot_rdata_t *sig = sigs->rrs.rdata;
-	const unsigned count = anchor ? KR_MIN(sigs->rrs.count, KR_RRSIG_KEPT_MAX) : 0;
-	const knot_dname_t *best = NULL;
-	for (unsigned i = 0; i < count; ++i, sig = knot_rdataset_next((knot_rdata_t *)sig)) {
-		const knot_dname_t *signer = dnssec_rrsig_signer(sig);
-		knot_dname_storage_t lower;
-		if (!signer)
-			continue;
-		knot_dname_copy_lower(lower, signer);
-		if (!may_sign(v, lower, rr, anchor))
-			continue;
-		if (knot_dname_is_equal(lower, cut))
-			return cut;
-		if (!best) /* it ends the owner's name */
-			best = dnssec_ancestor(rr->owner, knot_dname_labels(lower, NULL));
-	}
-	return best;
-}
-
-static int ede_of(uint32_t faults)
-{
-	if (faults & DNSSEC_FAULT_CRYPTO)
-		return KNOT_EDNS_EDE_BOGUS;
-	if (faults & DNSSEC_FAULT_EXPIRED)
-		return KNOT_EDNS_EDE_SIG_EXPIRED;
-	if (faults & DNSSEC_FAULT_NOT_YET)
-		return KNOT_EDNS_EDE_SIG_NOTYET;
-	if (faults & DNSSEC_FAULT_NO_RRSIG)
-		return KNOT_EDNS_EDE_RRSIG_MISS;
-	return KNOT_EDNS_EDE_BOGUS;
-}
-
-static const char *fault_name(uint32_t faults)
-{
-	static const struct {
-		uint32_t fault;
-		const char *name;
-	} names[] = {
-			{DNSSEC_FAULT_LIMIT, "too many signatures"},
-			{DNSSEC_FAULT_CRYPTO, "wrong signature"},
-			{DNSSEC_FAULT_EXPIRED, "signature expired"},
-			{DNSSEC_FAULT_NOT_YET, "signature not yet valid"},
-			{DNSSEC_FAULT_DIGEST, "key is not the DS's"},
-			{DNSSEC_FAULT_KEY_BIT, "not a zone key"},
-			{DNSSEC_FAULT_REVOKED, "key revoked"},
-			{DNSSEC_FAULT_KEY, "malformed key"},
-			{DNSSEC_FAULT_LABELS, "wrong label count"},
-			{DNSSEC_FAULT_UNSUPPORTED, "unsupported algorithm"},
-			{DNSSEC_FAULT_NO_KEY, "no such key"},
-			{DNSSEC_FAULT_SIGNER, "wrong signer"},
-			{DNSSEC_FAULT_MALFORMED, "malformed"},
-			{DNSSEC_FAULT_NO_RRSIG, "no signature"},
-	};
-	for (size_t i = 0; i < KR_COUNT_OF(names); ++i) {
-		if (faults & names[i].fault)
-			return names[i].name;
-	}
-	return "bogus";
-}
-
-/** Name what is wrong with a set: why, whose, which key. The text has little room. */
-static void blame_rrset(struct vld *v, int ede_code, const char *why, const knot_rrset_t *rr,
-		uint16_t tag, const knot_dname_t *zone)
-{
-	char owner[KNOT_DNAME_TXT_MAXLEN + 1], apex[KNOT_DNAME_TXT_MAXLEN + 1], type[16];
-	if (!knot_dname_to_str(owner, rr->owner, sizeof(owner)) ||
-			!knot_dname_to_str(apex, zone, sizeof(apex)) ||
-			knot_rrtype_to_string(rr->type, type, sizeof(type)) < 0)
-		return;
-	VERBOSE(v->qry, "<= %s: %s %s, key %u of %s\n", why, owner, type, tag, apex);
-	vld_blame(v, ede_code, "%s: %.28s %s, %u %.20s", why, owner, type, tag, apex);
-}
-
-static void note_expanded(struct vld *v, ranked_rr_array_entry_t *entry,
-		const struct dnssec_verdict *verdict)
-{
-	v->qry->flags.DNSSEC_WEXPAND = true;
-	if (v->expanded_count < VLD_EXPANDED_MAX)
-		v->expanded[v->expanded_count] =
-				(struct vld_expanded){entry, v->zone->name, verdict->labels};
-	v->expanded_count += 1; /* one too many is found out when they are proven */
-}
-
-/** Check a signed set with the keys in v. @return 0, EBADMSG, EDQUOT */
-static int verify_entry(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, const ranked_rr_array_entry_t *sigs)
-{
-	struct dnssec_verdict verdict;
-	knot_rrset_t *rr = entry->rr;
-	int ret = dnssec_rrset_verify(rr, &sigs->rr->rrs, &v->keys, &v->env, &verdict);
-	if (ret == 0 && rr->type == KNOT_RRTYPE_SOA && !knot_dname_is_equal(rr->owner, v->zone->name)) {
-		verdict.faults = DNSSEC_FAULT_SIGNER; /* the apex is where the keys are */
-		ret = kr_error(EBADMSG);
-	}
-	if (ret != 0) {
-		blame_rrset(v, ede_of(verdict.faults), fault_name(verdict.faults), rr, verdict.tag,
-				v->zone->name);
-		set_rank(v, array, entry, KR_RANK_BOGUS);
-		return ret;
-	}
-	set_rank(v, array, entry, KR_RANK_SECURE);
-	cap_ttl(v, array, entry, verdict.ttl_s);
-	if (verdict.is_expanded)
-		note_expanded(v, entry, &verdict);
-	return kr_ok();
-}
-
-/** The DNAME of the same message that covers a name. */
-static const ranked_rr_array_entry_t *find_dname(const struct vld *v,
-		const ranked_rr_array_t *array, const knot_dname_t *name)
-{
-	for (size_t i = 0; i < array->len; ++i) {
-		const ranked_rr_array_entry_t *entry = array->at[i];
-		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_DNAME &&
-				entry->rr->rrs.count == 1 &&
-				knot_dname_in_bailiwick(name, entry->rr->owner) > 0)
-			return entry;
-	}
-	return NULL;
-}
-
-/**
- * An unsigned CNAME below a DNAME is worth what the DNAME is, if it is what the DNAME makes of the name;
- * below a secure DNAME there is nothing else (RFC 6672 section 5.3).
- * @return 0 rank is set; kr_error(ENOENT) no such case; kr_error(EBADMSG) it is another alias
- */
-static int judge_synthesized(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry)
-{
-	const knot_rrset_t *cname = entry->rr;
-	if (cname->type != KNOT_RRTYPE_CNAME || cname->rrs.count != 1)
-		return kr_error(ENOENT);
-	const ranked_rr_array_entry_t *dname = find_dname(v, array, cname->owner);
-	const bool is_secure = dname && kr_rank_test(dname->rank, KR_RANK_SECURE);
-	if (!is_secure && !(dname && kr_rank_test(dname->rank, KR_RANK_INSECURE)))
-		return kr_error(ENOENT);
-	knot_dname_t *target = knot_dname_replace_suffix(cname->owner,
-			knot_dname_labels(dname->rr->owner, NULL),
-			knot_dname_target(dname->rr->rrs.rdata), &v->req->pool);
-	if (target && knot_dname_is_case_equal(target, knot_cname_name(cname->rrs.rdata))) {
-		set_rank(v, array, entry, dname->rank & ~KR_RANK_AUTH);
-		return kr_ok();
-	}
-	if (!is_secure)
-		return kr_error(ENOENT);
-	set_rank(v, array, entry, KR_RANK_BOGUS);
-	blame_rrset(v, KNOT_EDNS_EDE_BOGUS, "not what DNAME says", cname, 0, dname->rr->owner);
-	return kr_error(EBADMSG);
-}
-
-/** A set without usable signatures: fine below an insecure delegation only. */
-static int judge_unsigned(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, bool has_rrsig)
-{
-	int ret = vld_find_insecurity(v, entry->rr->owner, entry->rr->type);
-	if (ret == VLD_INSECURE) {
-		set_rank(v, array, entry, KR_RANK_INSECURE);
-		return kr_ok();
-	}
-	if (ret != kr_error(ENOENT))
-		return ret;
-	set_rank(v, array, entry, has_rrsig ? KR_RANK_MISMATCH : KR_RANK_MISSING);
-	blame_rrset(v, has_rrsig ? KNOT_EDNS_EDE_BOGUS : KNOT_EDNS_EDE_RRSIG_MISS,
-			has_rrsig ? "signed by another zone" : "no signature", entry->rr, 0,
-			v->qry->zone_cut.name);
-	return kr_error(EBADMSG);
-}
-
-/** @return 0 (rank is set), VLD_YIELD, EBADMSG, EDQUOT, ENOMEM */
-static int judge_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry)
-{
-	const knot_rrset_t *rr = entry->rr;
-	if (!kr_ta_closest(v->req->ctx, rr->owner, rr->type)) {
-		set_rank(v, array, entry, KR_RANK_INSECURE);
-		return kr_ok();
-	}
-	const ranked_rr_array_entry_t *sigs = find_rrsig(v, array, rr);
-	if (!sigs) {
-		int ret = judge_synthesized(v, array, entry);
-		if (ret != kr_error(ENOENT))
-			return ret;
-	}
-	const knot_dname_t *signer = sigs ? claimed_signer(v, rr, sigs->rr) : NULL;
-	if (!signer)
-		return judge_unsigned(v, array, entry, sigs != NULL);
-	int ret = vld_use_zone(v, signer);
-	if (ret == VLD_INSECURE) {
-		set_rank(v, array, entry, KR_RANK_INSECURE);
-		return kr_ok();
-	}
-	return ret == 0 ? verify_entry(v, array, entry, sigs) : ret;
-}
-
-static bool is_fatal(int ret)
-{
-	return ret == VLD_YIELD || (ret < 0 && ret != kr_error(EBADMSG));
-}
-
-/* ---- proofs ---- */
-
-static bool is_proof_type(uint16_t type)
-{
-	return type == KNOT_RRTYPE_NSEC || type == KNOT_RRTYPE_NSEC3;
-}
-
-static void note_proof(struct vld *v, const ranked_rr_array_t *array,
-		const ranked_rr_array_entry_t *entry)
-{
-	const ranked_rr_array_entry_t *sigs = find_rrsig(v, array, entry->rr);
-	if (!sigs || v->proof_count == KR_COUNT_OF(v->proofs))
-		return;
-	const knot_dname_t *zone = claimed_signer(v, entry->rr, sigs->rr);
-	if (zone)
-		v->proofs[v->proof_count++] = (struct vld_proof){entry->rr, zone};
-}
-
-/**
- * Judge AUTHORITY. A proof that does not verify is not used, anything else that does not verify
- * spoils the message.
- */
-static int judge_authority(struct vld *v)
-{
-	ranked_rr_array_t *array = &v->req->auth_selected;
-	unsigned seen[2] = {0, 0};
-	for (size_t i = 0; i < array->len; ++i) {
-		ranked_rr_array_entry_t *entry = array->at[i];
-		if (!is_ours(v, entry) || entry->rr->type == KNOT_RRTYPE_RRSIG)
-			continue;
-		const bool is_proof = is_proof_type(entry->rr->type);
-		if (is_proof) {
-			const bool is_nsec3 = entry->rr->type == KNOT_RRTYPE_NSEC3;
-			if (++seen[is_nsec3] > (is_nsec3 ? KR_NSEC3_MSG_MAX : KR_NSEC_MSG_MAX)) {
-				entry->to_wire = false;
-				set_rank(v, array, entry, KR_RANK_OMIT);
-				entry->dont_cache = true;
-				continue;
-			}
-		}
-		int ret = is_open(v, entry) ? judge_entry(v, array, entry) : 0;
-		if (is_fatal(ret) || (ret != 0 && !is_proof))
-			return ret;
-		if (is_proof && kr_rank_test(entry->rank, KR_RANK_SECURE))
-			note_proof(v, array, entry);
-	}
-	return kr_ok();
-}
-
-/** The proofs that are of one zone. */
-static struct dnssec_proofs proofs_of(struct vld *v, const knot_dname_t *zone)
-{
-	struct dnssec_proofs proofs = {.zone = zone, .blocks_left = &v->left.blocks};
-	for (size_t i = 0; i < v->proof_count; ++i) {
-		if (knot_dname_is_equal(v->proofs[i].zone, zone))
-			dnssec_proofs_add(&proofs, v->proofs[i].rr);
-	}
-	return proofs;
-}
-
-/** Try to deny a name with the proofs of each zone above it. @return as dnssec_prove_denial() */
-static int prove_denial(struct vld *v, const knot_dname_t *name, uint16_t type, bool is_nxdomain,
-		struct dnssec_proof *proof)
-{
-	int result = kr_error(ENOENT);
-	const knot_dname_t *last = NULL;
-	for (size_t i = 0; i < v->proof_count; ++i) {
-		const knot_dname_t *zone = v->proofs[i].zone;
-		if ((last && knot_dname_is_equal(last, zone)) || knot_dname_in_bailiwick(name, zone) < 0)
-			continue;
-		last = zone;
-		const struct dnssec_proofs proofs = proofs_of(v, zone);
-		int ret = dnssec_prove_denial(&proofs, name, type, is_nxdomain, proof);
-		if (ret != kr_error(ENOENT))
-			return ret;
-	}
-	return result;
-}
-
-/** The answer is true, but it is not signed all the way: it must not show AD, not even from cache. */
-static void mark_optout(struct vld *v, const struct dnssec_proof *proof)
-{
-	if (proof->is_optout)
-		v->qry->flags.DNSSEC_OPTOUT = true;
-	if (proof->is_insecure)
-		kr_request_set_extended_error(v->req, KNOT_EDNS_EDE_NSEC3_ITERS, "too many iterations");
-}
-
-/** Wildcards need to be shown to be the closest match. */
-static int prove_expanded(struct vld *v)
-{
-	if (v->expanded_count > VLD_EXPANDED_MAX) {
-		vld_blame(v, KNOT_EDNS_EDE_BOGUS, "too many wildcards");
-		return kr_error(EBADMSG);
-	}
-	for (size_t i = 0; i < v->expanded_count; ++i) {
-		const struct vld_expanded *expanded = &v->expanded[i];
-		ranked_rr_array_entry_t *entry = expanded->entry;
-		const struct dnssec_proofs proofs = proofs_of(v, expanded->zone);
-		struct dnssec_proof proof;
-		int ret = dnssec_prove_wildcard(&proofs, entry->rr->owner, expanded->labels, &proof);
-		if (ret == kr_error(ENOENT)) {
-			set_rank(v, &v->req->answ_selected, entry, KR_RANK_BOGUS);
-			blame_rrset(v, KNOT_EDNS_EDE_NSEC_MISS, "wildcard not proven", entry->rr, 0,
-					expanded->zone);
-			return kr_error(EBADMSG);
-		}
-		if (ret != 0)
-			return ret;
-		mark_optout(v, &proof);
-		if (proof.is_optout || proof.is_insecure)
-			set_rank(v, &v->req->answ_selected, entry, KR_RANK_INSECURE);
-	}
-	return kr_ok();
-}
+/* ---- leftovers ---- */
 
 /** What was not needed was not checked, and is not used. */
 static void drop_open(struct vld *v, ranked_rr_array_t *array)
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
-		if (!is_ours(v, entry) || !kr_rank_test(entry->rank, KR_RANK_INITIAL))
+		if (!vld_is_ours(v, entry) || !kr_rank_test(entry->rank, KR_RANK_INITIAL))
 			continue;
 		kr_rank_set(&entry->rank, KR_RANK_OMIT);
 		entry->to_wire = false;
@@ -589,14 +157,14 @@ static int judge_dnskey(struct vld *v, ranked_rr_array_entry_t *entry)
 	knot_rrset_t *rr = entry->rr;
 	struct kr_query *qry = v->qry;
 	if (!kr_ta_closest(v->req->ctx, rr->owner, rr->type)) {
-		set_rank(v, array, entry, KR_RANK_INSECURE);
+		vld_set_rank(v, array, entry, KR_RANK_INSECURE);
 		return kr_ok();
 	}
 	knot_rrset_t *ds = NULL;
 	int ret = find_anchor(v, rr->owner, &ds);
 	if (ret == kr_error(ENOENT)) /* not a zone of its own: just a set in the zone above */
-		return judge_entry(v, array, entry);
-	const ranked_rr_array_entry_t *sigs = find_rrsig(v, array, rr);
+		return vld_judge_entry(v, array, entry);
+	const ranked_rr_array_entry_t *sigs = vld_find_rrsig(v, array, rr);
 	struct dnssec_verdict verdict = {0};
 	struct dnssec_keyset keys = {0};
 	if (ret == 0)
@@ -610,24 +178,24 @@ static int judge_dnskey(struct vld *v, ranked_rr_array_entry_t *entry)
 	}
 	const bool is_asked = knot_dname_is_equal(qry->sname, rr->owner);
 	if (ret == VLD_INSECURE) {
-		set_rank(v, array, entry, KR_RANK_INSECURE);
+		vld_set_rank(v, array, entry, KR_RANK_INSECURE);
 		return is_asked ? kr_validate_deliver_ds(qry, KR_ZONE_INSECURE, NULL) : kr_ok();
 	}
 	if (ret == 0) {
-		set_rank(v, array, entry, KR_RANK_SECURE);
-		cap_ttl(v, array, entry, verdict.ttl_s);
+		vld_set_rank(v, array, entry, KR_RANK_SECURE);
+		vld_cap_ttl(v, array, entry, verdict.ttl_s);
 		if (knot_dname_is_equal(qry->zone_cut.name, rr->owner))
 			qry->zone_cut.key = rr;
 		return is_asked ? kr_validate_deliver_key(qry, rr) : kr_ok();
 	}
-	if (is_fatal(ret) && ret != kr_error(ENOTSUP))
+	if (vld_is_fatal(ret) && ret != kr_error(ENOTSUP))
 		return ret;
-	set_rank(v, array, entry, KR_RANK_BOGUS);
-	int ede = ede_of(verdict.faults);
+	vld_set_rank(v, array, entry, KR_RANK_BOGUS);
+	int ede = vld_ede_of(verdict.faults);
 	if (ede == KNOT_EDNS_EDE_BOGUS && !(verdict.faults & DNSSEC_FAULT_CRYPTO))
 		ede = verdict.faults & DNSSEC_FAULT_KEY_BIT ? KNOT_EDNS_EDE_DNSKEY_BIT
 							    : KNOT_EDNS_EDE_DNSKEY_MISS;
-	blame_rrset(v, ede, fault_name(verdict.faults), rr, verdict.tag, rr->owner);
+	vld_blame_rrset(v, ede, vld_fault_name(verdict.faults), rr, verdict.tag, rr->owner);
 	return kr_error(EBADMSG);
 }
 
@@ -658,10 +226,10 @@ static int judge_answer(struct vld *v)
 	ranked_rr_array_t *array = &v->req->answ_selected;
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
-		if (!is_open(v, entry))
+		if (!vld_is_open(v, entry))
 			continue;
 		const bool is_keyset = entry->rr->type == KNOT_RRTYPE_DNSKEY;
-		int ret = is_keyset ? judge_dnskey(v, entry) : judge_entry(v, array, entry);
+		int ret = is_keyset ? judge_dnskey(v, entry) : vld_judge_entry(v, array, entry);
 		if (ret != 0)
 			return ret;
 	}
@@ -673,7 +241,7 @@ static bool has_answer(const struct vld *v)
 {
 	const ranked_rr_array_t *array = &v->req->answ_selected;
 	for (size_t i = 0; i < array->len; ++i) {
-		if (is_ours(v, array->at[i]) && (v->qry->stype == KNOT_RRTYPE_RRSIG ||
+		if (vld_is_ours(v, array->at[i]) && (v->qry->stype == KNOT_RRTYPE_RRSIG ||
 							array->at[i]->rr->type != KNOT_RRTYPE_RRSIG))
 			return true;
 	}
@@ -687,7 +255,7 @@ static bool has_rank(const struct vld *v, uint8_t rank)
 	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {
 		for (size_t j = 0; j < all[i]->len; ++j) {
 			const ranked_rr_array_entry_t *entry = all[i]->at[j];
-			if (is_ours(v, entry) && kr_rank_test(entry->rank, rank) &&
+			if (vld_is_ours(v, entry) && kr_rank_test(entry->rank, rank) &&
 					!(rank == KR_RANK_INSECURE && entry->rr->type == KNOT_RRTYPE_NS))
 				return true;
 		}
@@ -703,7 +271,7 @@ static bool is_denied_by_secure_zone(const struct vld *v)
 	const ranked_rr_array_t *array = &v->req->auth_selected;
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
-		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA &&
+		if (vld_is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA &&
 				kr_rank_test(entry->rank, KR_RANK_SECURE))
 			return true;
 	}
@@ -739,8 +307,8 @@ static void weaken_negative(struct vld *v)
 	ranked_rr_array_t *array = &v->req->auth_selected;
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
-		if (is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA)
-			set_rank(v, array, entry, KR_RANK_INSECURE);
+		if (vld_is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA)
+			vld_set_rank(v, array, entry, KR_RANK_INSECURE);
 	}
 }
 
@@ -751,11 +319,11 @@ static int judge_negative(struct vld *v)
 	const knot_dname_t *name = qry->sname;
 	const uint16_t type = qry->stype;
 	const bool is_nxdomain = knot_wire_get_rcode(v->pkt->wire) == KNOT_RCODE_NXDOMAIN;
-	int ret = judge_authority(v);
+	int ret = vld_judge_authority(v);
 	if (ret != 0)
 		return ret;
 	struct dnssec_proof proof;
-	ret = prove_denial(v, name, type, is_nxdomain, &proof);
+	ret = vld_prove_denial(v, name, type, is_nxdomain, &proof);
 	if (ret == kr_error(ENOENT)) {
 		if (!qry->flags.CACHED || has_rank(v, KR_RANK_INITIAL))
 			return excuse_missing_proof(v, name, type);
@@ -764,7 +332,7 @@ static int judge_negative(struct vld *v)
 	} else if (ret != 0) {
 		return ret;
 	}
-	mark_optout(v, &proof);
+	vld_mark_optout(v, &proof);
 	const bool is_weak = proof.is_optout || proof.is_insecure;
 	if (is_weak)
 		weaken_negative(v);
@@ -785,13 +353,13 @@ static int judge_message(struct vld *v)
 		return judge_negative(v);
 	int ret = judge_answer(v);
 	if (ret == 0 && v->expanded_count > 0) {
-		ret = judge_authority(v);
+		ret = vld_judge_authority(v);
 		if (ret == 0)
-			ret = prove_expanded(v);
+			ret = vld_prove_expanded(v);
 	}
 	if (ret != 0 || qry->stype != KNOT_RRTYPE_DS)
 		return ret;
-	ranked_rr_array_entry_t *ds = find_entry(
+	ranked_rr_array_entry_t *ds = vld_find_entry(
 			v, &v->req->answ_selected, qry->sname, KNOT_RRTYPE_DS);
 	if (ds)
 		return conclude_ds(v, ds);
@@ -825,28 +393,28 @@ static void judge_referral(struct vld *v)
 		return;
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
-		if (!is_open(v, entry))
+		if (!vld_is_open(v, entry))
 			continue;
-		ranked_rr_array_entry_t *sigs = find_rrsig(v, array, entry->rr);
-		const knot_dname_t *signer = sigs ? claimed_signer(v, entry->rr, sigs->rr) : NULL;
+		ranked_rr_array_entry_t *sigs = vld_find_rrsig(v, array, entry->rr);
+		const knot_dname_t *signer = sigs ? vld_claimed_signer(v, entry->rr, sigs->rr) : NULL;
 		if (!signer || !knot_dname_is_equal(signer, v->zone->name) ||
-				verify_entry(v, array, entry, sigs) != 0)
+				vld_verify_entry(v, array, entry, sigs) != 0)
 			continue;
-		if (is_proof_type(entry->rr->type))
-			note_proof(v, array, entry);
+		if (vld_is_proof_type(entry->rr->type))
+			vld_note_proof(v, array, entry);
 	}
-	ranked_rr_array_entry_t *ds = find_entry(v, array, child, KNOT_RRTYPE_DS);
+	ranked_rr_array_entry_t *ds = vld_find_entry(v, array, child, KNOT_RRTYPE_DS);
 	struct dnssec_proof proof;
 	if (ds && kr_rank_test(ds->rank, KR_RANK_SECURE)) {
 		const bool is_supported = kr_ds_algo_support(ds->rr);
 		if (!is_supported)
 			note_unsupported(v, ds->rr);
 		conclude_referral(v, child, !is_supported, ds->rr);
-	} else if (!ds && prove_denial(v, child, KNOT_RRTYPE_DS, false, &proof) == 0 &&
+	} else if (!ds && vld_prove_denial(v, child, KNOT_RRTYPE_DS, false, &proof) == 0 &&
 			fact_of(&proof, false) == KR_ZONE_INSECURE) {
 		conclude_referral(v, child, true, NULL);
 	}
-	set_open_ranks(v, KR_RANK_TRY);
+	vld_set_open_ranks(v, KR_RANK_TRY);
 }
 
 /* ---- the layer ---- */
@@ -859,14 +427,14 @@ static void discard_message(struct vld *v)
 {
 	struct kr_request *req = v->req;
 	ranked_rr_array_t *all[] = kr_request_selected(req);
-	set_open_ranks(v, KR_RANK_BOGUS);
+	vld_set_open_ranks(v, KR_RANK_BOGUS);
 	for (size_t i = 0; i < KR_MIN(v->expanded_count, VLD_EXPANDED_MAX); ++i)
-		set_rank(v, &req->answ_selected, v->expanded[i].entry, KR_RANK_BOGUS);
+		vld_set_rank(v, &req->answ_selected, v->expanded[i].entry, KR_RANK_BOGUS);
 	const bool has_surplus = v->expanded_count > VLD_EXPANDED_MAX;
 	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {
 		for (size_t j = 0; j < all[i]->len; ++j) {
 			ranked_rr_array_entry_t *entry = all[i]->at[j];
-			if (!is_ours(v, entry))
+			if (!vld_is_ours(v, entry))
 				continue;
 			entry->to_wire = false;
 			if (has_surplus || !kr_rank_test(entry->rank, KR_RANK_SECURE))
@@ -913,7 +481,7 @@ static int succeed(struct vld *v, int ret, int state)
 {
 	struct kr_query *qry = v->qry;
 	if (ret == VLD_INSECURE)
-		set_open_ranks(v, KR_RANK_INSECURE);
+		vld_set_open_ranks(v, KR_RANK_INSECURE);
 	if (qry->stype != KNOT_RRTYPE_RRSIG)
 		drop_open(v, &v->req->answ_selected);
 	drop_open(v, &v->req->auth_selected);
@@ -935,7 +503,7 @@ static int pass_insecure(struct vld *v)
 	struct kr_query *qry = v->qry;
 	if (!qry->flags.DNSSEC_INSECURE)
 		return v->req->state;
-	set_open_ranks(v, KR_RANK_INSECURE);
+	vld_set_open_ranks(v, KR_RANK_INSECURE);
 	if (qry->parent && !qry->next_cut &&
 			(qry->stype == KNOT_RRTYPE_DS || qry->stype == KNOT_RRTYPE_DNSKEY))
 		(void)kr_validate_deliver_ds(qry, KR_ZONE_INSECURE, NULL);
@@ -948,7 +516,7 @@ static int judge_cached(struct vld *v)
 	struct kr_query *qry = v->qry;
 	ranked_rr_array_t *answer = &v->req->answ_selected;
 	if (qry->stype == KNOT_RRTYPE_DNSKEY) {
-		ranked_rr_array_entry_t *key = find_entry(v, answer, qry->sname, KNOT_RRTYPE_DNSKEY);
+		ranked_rr_array_entry_t *key = vld_find_entry(v, answer, qry->sname, KNOT_RRTYPE_DNSKEY);
 		if (key && kr_rank_test(key->rank, KR_RANK_SECURE))
 			return kr_validate_deliver_key(qry, key->rr);
 		if (key && kr_rank_test(key->rank, KR_RANK_INSECURE))
@@ -957,7 +525,7 @@ static int judge_cached(struct vld *v)
 	}
 	if (qry->stype != KNOT_RRTYPE_DS)
 		return kr_ok();
-	ranked_rr_array_entry_t *ds = find_entry(v, answer, qry->sname, KNOT_RRTYPE_DS);
+	ranked_rr_array_entry_t *ds = vld_find_entry(v, answer, qry->sname, KNOT_RRTYPE_DS);
 	if (ds)
 		return conclude_ds(v, ds);
 	if (has_rank(v, KR_RANK_INSECURE))
@@ -984,7 +552,7 @@ static int judge(struct vld *v, int state)
 	int ret = qry->flags.CACHED && !has_rank(v, KR_RANK_INITIAL) ? judge_cached(v)
 								     : judge_message(v);
 	if (ret == VLD_YIELD) {
-		reopen(v);
+		vld_reopen(v);
 		return KR_STATE_YIELD;
 	}
 	return ret < 0 ? fail(v, ret) : succeed(v, ret, state);
@@ -1018,7 +586,7 @@ static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 static int answer_finalize(kr_layer_t *ctx)
 {
 	struct kr_request *req = ctx->req;
-	if (knot_wire_get_cd(req->qsource.packet->wire))
+	if (!req->qsource.packet || knot_wire_get_cd(req->qsource.packet->wire))
 		return ctx->state;
 	ranked_rr_array_t *all[] = kr_request_selected(req);
 	for (size_t i = 0; i < KR_COUNT_OF(all); ++i) {

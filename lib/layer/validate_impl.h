@@ -94,3 +94,61 @@ void vld_become_insecure(struct kr_query *qry);
 /** Note why; the first reason of a message stays. */
 KR_PRINTF(3, 4)
 void vld_blame(struct vld *v, int ede_code, const char *fmt, ...);
+
+/** @name Sets of the message (validate_rrset.c) @{ */
+/** Selected from this message. */
+bool vld_is_ours(const struct vld *v, const ranked_rr_array_entry_t *entry);
+/** Still to be validated? RRSIGs share the fate of what they cover. */
+bool vld_is_open(const struct vld *v, const ranked_rr_array_entry_t *entry);
+ranked_rr_array_entry_t *vld_find_entry(const struct vld *v, const ranked_rr_array_t *array,
+		const knot_dname_t *owner, uint16_t type);
+/** The RRSIG set over an RRset, or NULL. */
+ranked_rr_array_entry_t *vld_find_rrsig(const struct vld *v, const ranked_rr_array_t *array,
+		const knot_rrset_t *rr);
+/** Set the rank of an entry and of its signatures. */
+void vld_set_rank(const struct vld *v, const ranked_rr_array_t *array,
+		ranked_rr_array_entry_t *entry, uint8_t rank);
+void vld_cap_ttl(const struct vld *v, const ranked_rr_array_t *array,
+		ranked_rr_array_entry_t *entry, uint32_t ttl_s);
+/** Give everything that is still open a rank. */
+void vld_set_open_ranks(struct vld *v, uint8_t rank);
+/** Make ready for judging the message anew after a YIELD. */
+void vld_reopen(struct vld *v);
+
+/** The zone that claims to have signed a set, or NULL if no signature is of use. */
+const knot_dname_t *vld_claimed_signer(const struct vld *v, const knot_rrset_t *rr,
+		const knot_rrset_t *sigs);
+/** Check a signed set with the keys in v and set its rank. @return 0, EBADMSG, EDQUOT */
+int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array,
+		ranked_rr_array_entry_t *entry, const ranked_rr_array_entry_t *sigs);
+/** Find out the rank of a set. @return 0 (rank is set), VLD_YIELD, EBADMSG, EDQUOT, ENOMEM */
+int vld_judge_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry);
+/** A result after which nothing else of the message is looked at. */
+bool vld_is_fatal(int ret);
+
+/** EDE code for faults of signatures. */
+int vld_ede_of(uint32_t faults);
+const char *vld_fault_name(uint32_t faults);
+/** Name what is wrong with a set: why, whose, which key. */
+void vld_blame_rrset(struct vld *v, int ede_code, const char *why, const knot_rrset_t *rr,
+		uint16_t tag, const knot_dname_t *zone);
+/** @} */
+
+/** @name Proofs of the message (validate_proof.c) @{ */
+bool vld_is_proof_type(uint16_t type);
+/** Take in an NSEC or NSEC3 set that was found secure. */
+void vld_note_proof(struct vld *v, const ranked_rr_array_t *array,
+		const ranked_rr_array_entry_t *entry);
+/**
+ * Judge AUTHORITY. A proof that does not verify is not used, anything else that does not verify
+ * spoils the message. @return as vld_judge_entry()
+ */
+int vld_judge_authority(struct vld *v);
+/** Try to deny a name with the proofs of each zone above it. @return as dnssec_prove_denial() */
+int vld_prove_denial(struct vld *v, const knot_dname_t *name, uint16_t type, bool is_nxdomain,
+		struct dnssec_proof *proof);
+/** Note that a proof claims less than it could. */
+void vld_mark_optout(struct vld *v, const struct dnssec_proof *proof);
+/** Show the wildcards of ANSWER to be the closest matches. @return 0, EBADMSG, EDQUOT */
+int vld_prove_expanded(struct vld *v);
+/** @} */
