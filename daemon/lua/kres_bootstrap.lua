@@ -64,7 +64,14 @@ function M.run(trust_anchors, path)
 	if trust_anchors.keysets['\0'] then
 		error(string.format("'%s' is missing and the root already has trust anchors", path), 0)
 	end
-	local xml, err = fetch(trust_anchors.bootstrap_url, trust_anchors.bootstrap_ca)
+	local ca_file = trust_anchors.bootstrap_ca
+	local is_there = ca_file and io.open(ca_file)
+	if is_there then
+		is_there:close()
+	else -- not shipped everywhere; the system's certificates know IANA as well
+		ca_file = nil
+	end
+	local xml, err = fetch(trust_anchors.bootstrap_url, ca_file)
 	local lines
 	if xml then lines, err = parse_anchors(xml, os.time()) end
 	if not lines then

@@ -38,7 +38,7 @@ local function call(path, line)
 	sock:settimeout(TIMEOUT_S)
 	sock:onerror(function (_, _, code) return code end)
 	local is_up, err = sock:connect(TIMEOUT_S)
-	if not is_up then return nil, err or 'connection refused' end
+	if not is_up then return nil, err and require('cqueues.errno').strerror(err) or 'connection refused' end
 	handshake(sock)
 	sock:write(line .. '\n')
 	sock:flush()
