@@ -221,6 +221,16 @@ static bool is_listed(const struct candidates *all, const struct addr_try *tried
 	return false;
 }
 
+/** A family is only as bad as the other one is better; of two strangers IPv4 is the safer one. */
+static enum kr_family_state family_state(const struct kr_context *ctx, int family)
+{
+	const enum kr_family_state v4 = kr_servers_family(ctx->servers, AF_INET, ctx->now_ms);
+	const enum kr_family_state v6 = kr_servers_family(ctx->servers, AF_INET6, ctx->now_ms);
+	if (family == AF_INET)
+		return v4 == KR_FAMILY_BROKEN && v6 == KR_FAMILY_WORKS ? v4 : KR_FAMILY_WORKS;
+	return v4 == KR_FAMILY_BROKEN ? KR_FAMILY_WORKS : v6;
+}
+
 static void add_candidate(struct kr_query *qry, const struct ns_state *ns,
 		const union kr_sockaddr *addr, struct candidates *all)
 {
@@ -237,10 +247,7 @@ static void add_candidate(struct kr_query *qry, const struct ns_state *ns,
 	const unsigned left = tries_left(it.tried, it.is_stream);
 	if (left == 0)
 		return;
-	/* What works needs no proof; of two strangers IPv4 is the safer one. */
-	const enum kr_family_state state = kr_servers_family(ctx->servers, family, ctx->now_ms);
-	if (state == KR_FAMILY_BROKEN || family == AF_INET6)
-		it.family = state;
+	it.family = family_state(ctx, family);
 	it.cost = expected_us(qry, &it);
 	it.is_fresh = it.tried->udp + it.tried->stream == 0 && it.cost < FAMILY_BROKEN_US;
 	all->fresh += it.is_fresh;
@@ -350,8 +357,7 @@ static struct lookup pick_lookup(struct kr_query *qry, bool is_known)
 	if (state->lookups >= KR_NS_LOOKUP_CUT_MAX || state->ns_count == 0 ||
 			state->lookups_failed >= KR_NS_LOOKUP_FAIL_MAX)
 		return (struct lookup){0};
-	const bool v4_is_broken =
-			kr_servers_family(ctx->servers, AF_INET, ctx->now_ms) == KR_FAMILY_BROKEN;
+	const bool v4_is_broken = family_state(ctx, AF_INET) == KR_FAMILY_BROKEN;
 	struct lookup lookup = {.which = v4_is_broken ^ (state->lookups_failed >= LOOKUPS_ONE_TYPE)};
 	lookup.ns = find_lookup(qry, lookup.which, is_known);
 	if (!lookup.ns) {
