@@ -9,10 +9,10 @@
 
 #include "daemon/siphash.h"
 
-#define WAYS 4			/**< places an answer may take */
-#define ENTRY_BYTES_GUESS 384	/**< for the number of sets */
-#define RECORDS_MAX 64		/**< answers with more records are not kept */
-#define END_MS 5000		/**< this long before its end an answer is not used any more */
+#define WAYS 4                /**< places an answer may take */
+#define ENTRY_BYTES_GUESS 384 /**< for the number of sets */
+#define RECORDS_MAX 64        /**< answers with more records are not kept */
+#define END_MS 5000           /**< this long before its end an answer is not used any more */
 #define KEY_MAX (KNOT_DNAME_MAXLEN + 8)
 
 /** Addresses of one set, side by side and equally long: they may be rotated. */
@@ -29,16 +29,16 @@ struct entry {
 	size_t bytes;
 	struct run run;
 	uint16_t key_len, wire_len;
-	uint16_t records;	   /**< number of TTLs */
+	uint16_t records; /**< number of TTLs */
 	uint16_t ttl_at[RECORDS_MAX];
-	uint8_t data[];		   /**< key, wire */
+	uint8_t data[]; /**< key, wire */
 };
 
 struct answers {
 	struct sip_key sip;
 	size_t max_bytes, bytes, count;
-	size_t mask;		   /**< sets - 1 */
-	size_t hand;		   /**< next set to make room in */
+	size_t mask; /**< sets - 1 */
+	size_t hand; /**< next set to make room in */
 	uint8_t out[ANSWERS_WIRE_MAX];
 	struct entry *sets[][WAYS];
 };
@@ -101,11 +101,11 @@ static uint8_t size_class(uint16_t limit)
 }
 
 static void key_init(struct answers *answers, struct key *key, const struct inquiry *inq,
-		enum answers_via via, uint16_t limit)
+	enum answers_via via, uint16_t limit)
 {
 	uint8_t *at = key->at;
-	*at++ = (inq->rd ? 1 : 0) | (inq->ad ? 2 : 0) | (inq->cd ? 4 : 0) | (inq->has_edns ? 8 : 0) |
-		(inq->has_do ? 16 : 0);
+	*at++ = (inq->rd ? 1 : 0) | (inq->ad ? 2 : 0) | (inq->cd ? 4 : 0) |
+		(inq->has_edns ? 8 : 0) | (inq->has_do ? 16 : 0);
 	*at++ = via;
 	*at++ = size_class(limit);
 	knot_wire_write_u16(at, inq->qtype);
@@ -127,7 +127,7 @@ static struct entry **find(struct answers *answers, const struct key *key)
 	for (int i = 0; i < WAYS; ++i) {
 		const struct entry *entry = set[i];
 		if (entry && entry->hash == key->hash && entry->key_len == key->len &&
-				memcmp(entry->data, key->at, key->len) == 0)
+			memcmp(entry->data, key->at, key->len) == 0)
 			return &set[i];
 	}
 	return NULL;
@@ -145,8 +145,7 @@ static void rotate_run(uint8_t *out, const uint8_t *wire, const struct run *run,
 }
 
 struct bytes answers_find(struct answers *answers, const struct inquiry *inq, struct bytes question,
-		enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms,
-		uint32_t rotate)
+	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms, uint32_t rotate)
 {
 	const struct bytes none = {NULL, 0};
 	if (!is_cacheable_question(inq))
@@ -203,12 +202,13 @@ static size_t name_size(const uint8_t *wire, size_t len, size_t at)
 }
 
 /** Lengthen the run of rotatable records by this one, or start another. */
-static void extend_run(struct run *run, const uint8_t *wire, uint16_t at, uint16_t size, uint16_t type)
+static void extend_run(
+	struct run *run, const uint8_t *wire, uint16_t at, uint16_t size, uint16_t type)
 {
 	const bool is_address = type == KNOT_RRTYPE_A || type == KNOT_RRTYPE_AAAA;
-	const bool follows = run->count > 0 && at == run->at + run->count * run->size &&
-			     size == run->size &&
-			     memcmp(wire + at, wire + run->at, 4) == 0; /* same owner pointer and type */
+	const bool follows =
+		run->count > 0 && at == run->at + run->count * run->size && size == run->size &&
+		memcmp(wire + at, wire + run->at, 4) == 0; /* same owner pointer and type */
 	if (!is_address || (wire[at] & 0xc0) != 0xc0) {
 		if (run->count < 2)
 			run->count = 0;
@@ -263,13 +263,14 @@ static bool scan(struct plan *plan, const uint8_t *wire, size_t len, size_t ques
 static bool is_fit(const struct kr_request *req)
 {
 	const knot_pkt_t *answer = req->answer;
-	if (!answer || !(req->state & KR_STATE_DONE) || req->extended_error.info_code != KR_EDE_NONE ||
-			req->options.NO_CACHE || req->options.TRACE || req->trace_log)
+	if (!answer || !(req->state & KR_STATE_DONE) ||
+		req->extended_error.info_code != KR_EDE_NONE || req->options.NO_CACHE ||
+		req->options.TRACE || req->trace_log)
 		return false;
 	const uint8_t *wire = answer->wire;
 	const uint8_t rcode = knot_wire_get_rcode(wire);
 	if (knot_wire_get_tc(wire) || knot_wire_get_aa(wire) ||
-			(rcode != KNOT_RCODE_NOERROR && rcode != KNOT_RCODE_NXDOMAIN))
+		(rcode != KNOT_RCODE_NOERROR && rcode != KNOT_RCODE_NXDOMAIN))
 		return false;
 	const kr_qarray_t *resolved = &req->rplan.resolved;
 	for (size_t i = 0; i < resolved->len; ++i) {
@@ -305,7 +306,7 @@ static void make_room(struct answers *answers, size_t bytes)
 }
 
 void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
-		enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms)
+	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms)
 {
 	if (!is_cacheable_question(inq) || !is_fit(req))
 		return;
@@ -313,7 +314,7 @@ void answers_store(struct answers *answers, const struct inquiry *inq, const str
 	const size_t question_end = KNOT_WIRE_HEADER_SIZE + inq->qname_len + 4;
 	struct plan plan;
 	if (answer->size > ANSWERS_WIRE_MAX || answer->size < question_end ||
-			!scan(&plan, answer->wire, answer->size, question_end))
+		!scan(&plan, answer->wire, answer->size, question_end))
 		return;
 	const uint64_t life_ms = (uint64_t)plan.min_ttl * 1000;
 	const uint64_t end_ms = KR_MAX(END_MS, life_ms / 10);
@@ -326,15 +327,15 @@ void answers_store(struct answers *answers, const struct inquiry *inq, const str
 	if (!entry)
 		return;
 	*entry = (struct entry){
-			.hash = key.hash,
-			.generation = generation,
-			.stored_ms = now_ms,
-			.fresh_until_ms = now_ms + life_ms - end_ms,
-			.bytes = bytes,
-			.run = plan.run,
-			.key_len = key.len,
-			.wire_len = answer->size,
-			.records = plan.records,
+		.hash = key.hash,
+		.generation = generation,
+		.stored_ms = now_ms,
+		.fresh_until_ms = now_ms + life_ms - end_ms,
+		.bytes = bytes,
+		.run = plan.run,
+		.key_len = key.len,
+		.wire_len = answer->size,
+		.records = plan.records,
 	};
 	memcpy(entry->ttl_at, plan.ttl_at, sizeof(entry->ttl_at));
 	memcpy(entry->data, key.at, key.len);

@@ -36,12 +36,12 @@ void answers_free(struct answers *answers);
  * @return the answer, valid until the next call; at = NULL if there is none
  */
 struct bytes answers_find(struct answers *answers, const struct inquiry *inq, struct bytes question,
-		enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms,
-		uint32_t rotate);
+	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms,
+	uint32_t rotate);
 
 /** Keep the answer of a finished request if it is fit for it. */
 void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
-		enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms);
+	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms);
 
 /** Answers kept now. */
 size_t answers_count(const struct answers *answers);

@@ -117,7 +117,8 @@ static int read_options(struct inquiry *inq, struct cursor cur, bool is_stream)
 			return BAD;
 		const uint16_t code = get_u16(&cur);
 		const uint16_t len = get_u16(&cur);
-		if (!has(&cur, len) || check_option(code, cur.wire + cur.at, len, is_stream) != GOOD)
+		if (!has(&cur, len) ||
+			check_option(code, cur.wire + cur.at, len, is_stream) != GOOD)
 			return BAD;
 		cur.at += len;
 		inq->has_options = true;
@@ -127,7 +128,7 @@ static int read_options(struct inquiry *inq, struct cursor cur, bool is_stream)
 
 /** One record; OPT is looked into. `version` is that of EDNS. */
 static int read_record(struct inquiry *inq, struct cursor *cur, bool is_additional, bool is_stream,
-		uint8_t *version)
+	uint8_t *version)
 {
 	const bool is_root = has(cur, 1) && cur->wire[cur->at] == 0;
 	if (skip_name(cur) != GOOD || !has(cur, 10))
@@ -168,7 +169,8 @@ static int read_records(struct inquiry *inq, struct cursor *cur, bool is_stream,
 	return cur->at == cur->len ? GOOD : BAD;
 }
 
-/** Types that cannot be the type of a question to a resolver (RFC 6895 section 3.1, RFC 9824 section 3). */
+/** Types that cannot be the type of a question to a resolver (RFC 6895 section 3.1, RFC 9824
+ * section 3). */
 static int check_type(uint16_t qtype)
 {
 	switch (qtype) {
@@ -196,7 +198,8 @@ void inquiry_examine(struct inquiry *inq, struct bytes msg, bool is_stream)
 {
 	memset(inq, 0, sizeof(*inq));
 	inq->verdict = INQUIRY_DROP;
-	if (msg.len < KNOT_WIRE_HEADER_SIZE || msg.len > KR_DNS_WIRE_MAX || knot_wire_get_qr(msg.at))
+	if (msg.len < KNOT_WIRE_HEADER_SIZE || msg.len > KR_DNS_WIRE_MAX ||
+		knot_wire_get_qr(msg.at))
 		return;
 	inq->id = knot_wire_get_id(msg.at);
 	inq->opcode = knot_wire_get_opcode(msg.at);
@@ -205,7 +208,8 @@ void inquiry_examine(struct inquiry *inq, struct bytes msg, bool is_stream)
 	inq->cd = knot_wire_get_cd(msg.at) != 0;
 
 	struct cursor cur = {msg.at, KNOT_WIRE_HEADER_SIZE, msg.len};
-	const bool has_question = knot_wire_get_qdcount(msg.at) == 1 && read_qname(inq, &cur) == GOOD;
+	const bool has_question =
+		knot_wire_get_qdcount(msg.at) == 1 && read_qname(inq, &cur) == GOOD;
 	if (inq->opcode != KNOT_OPCODE_QUERY) {
 		refuse(inq, KNOT_RCODE_NOTIMPL);
 		return;
@@ -233,7 +237,7 @@ void inquiry_examine(struct inquiry *inq, struct bytes msg, bool is_stream)
 }
 
 size_t inquiry_refusal(const struct inquiry *inq, struct bytes msg, uint16_t rcode,
-		uint16_t payload, uint8_t buf[static INQUIRY_REFUSAL_MAX])
+	uint16_t payload, uint8_t buf[static INQUIRY_REFUSAL_MAX])
 {
 	size_t len = KNOT_WIRE_HEADER_SIZE;
 	memset(buf, 0, len);

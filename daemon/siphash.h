@@ -36,10 +36,10 @@ static inline void sip_round(uint64_t v[4])
 static inline uint64_t siphash24(const struct sip_key *key, const void *data, size_t len)
 {
 	uint64_t v[4] = {
-			key->k0 ^ 0x736f6d6570736575ULL,
-			key->k1 ^ 0x646f72616e646f6dULL,
-			key->k0 ^ 0x6c7967656e657261ULL,
-			key->k1 ^ 0x7465646279746573ULL,
+		key->k0 ^ 0x736f6d6570736575ULL,
+		key->k1 ^ 0x646f72616e646f6dULL,
+		key->k0 ^ 0x6c7967656e657261ULL,
+		key->k1 ^ 0x7465646279746573ULL,
 	};
 	const uint8_t *at = data;
 	const uint8_t *end = at + (len & ~(size_t)7);

@@ -53,7 +53,7 @@ int tally_take(struct tally *tally, uint64_t key, uint32_t limit)
 static void close_gap(struct tally *tally, size_t gap)
 {
 	for (size_t at = (gap + 1) & tally->mask; tally->slots[at].count != 0;
-			at = (at + 1) & tally->mask) {
+		at = (at + 1) & tally->mask) {
 		const size_t home = tally->slots[at].key & tally->mask;
 		if (((at - home) & tally->mask) < ((at - gap) & tally->mask))
 			continue; /* it lies behind the gap by right */

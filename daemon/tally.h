@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Counts of things in flight per key (client prefix, zone cut, server address), with a limit per key
- * that may adapt. Keys are 64-bit keyed hashes; a key whose count is back to zero takes no room, so
- * memory is bounded by what is in flight.
+ * Counts of things in flight per key (client prefix, zone cut, server address), with a limit per
+ * key that may adapt. Keys are 64-bit keyed hashes; a key whose count is back to zero takes no
+ * room, so memory is bounded by what is in flight.
  */
 #pragma once
 

@@ -13,10 +13,10 @@
 #include "lib/mm.h"
 
 #define ARENA_BYTES 16384
-#define CPU_STEP_US 5000	 /**< B-32 a step longer than this lets others run */
-#define CPU_SLOW_US 20000	 /**< B-31 a request that used this much goes behind */
-#define CPU_SLOW_PAUSE_MS 10	 /**< ... by pausing between its rounds */
-#define CPU_MAX_US 60000	 /**< B-31 then it fails */
+#define CPU_STEP_US 5000     /**< B-32 a step longer than this lets others run */
+#define CPU_SLOW_US 20000    /**< B-31 a request that used this much goes behind */
+#define CPU_SLOW_PAUSE_MS 10 /**< ... by pausing between its rounds */
+#define CPU_MAX_US 60000     /**< B-31 then it fails */
 
 /* ---- working packets ---- */
 
@@ -69,7 +69,7 @@ static void on_deadline(struct netio_timer *timer);
 static void on_pause_over(struct netio_timer *timer);
 
 struct qr_task *task_new(struct worker_ctx *worker, struct upstream *up,
-		struct task_scratch *scratch, task_end_f on_end)
+	struct task_scratch *scratch, task_end_f on_end)
 {
 	struct qr_task *task = calloc(1, sizeof(*task));
 	if (!task)
@@ -89,11 +89,11 @@ struct qr_task *task_new(struct worker_ctx *worker, struct upstream *up,
 void task_reset(struct qr_task *task)
 {
 	const struct qr_task old = {
-			.req.pool = task->req.pool,
-			.worker = task->worker,
-			.up = task->up,
-			.scratch = task->scratch,
-			.on_end = task->on_end,
+		.req.pool = task->req.pool,
+		.worker = task->worker,
+		.up = task->up,
+		.scratch = task->scratch,
+		.on_end = task->on_end,
 	};
 	mp_flush(task->req.pool.ctx);
 	*task = old;
@@ -156,7 +156,8 @@ void task_end(struct qr_task *task, int state)
 
 /* ---- limits of time ---- */
 
-/** The limits which this side of the wall keeps end a request like its own limits do (B-00, B-33). */
+/** The limits which this side of the wall keeps end a request like its own limits do (B-00, B-33).
+ */
 static void remember_failure(struct qr_task *task)
 {
 	struct kr_request *req = &task->req;
@@ -165,7 +166,7 @@ static void remember_failure(struct qr_task *task)
 	if (!qry || flags->STUB || flags->FORWARD || flags->NO_CACHE)
 		return;
 	kr_failcache_add(req->ctx->failures, KR_FAIL_QUESTION, qry->sname, qry->stype,
-			req->extended_error.info_code, req->ctx->now_ms);
+		req->extended_error.info_code, req->ctx->now_ms);
 }
 
 static int give_up(struct qr_task *task, const char *why)
@@ -177,7 +178,8 @@ static int give_up(struct qr_task *task, const char *why)
 
 static void on_deadline(struct netio_timer *timer)
 {
-	struct qr_task *task = (struct qr_task *)((char *)timer - offsetof(struct qr_task, deadline));
+	struct qr_task *task =
+		(struct qr_task *)((char *)timer - offsetof(struct qr_task, deadline));
 	kr_budget_exhausted(&task->req, KR_BUDGET_TIME);
 	task_end(task, give_up(task, "time limit of the request"));
 }
@@ -188,8 +190,8 @@ static void start_deadline(struct qr_task *task)
 	if (task->deadline.due_ms)
 		return;
 	const uint64_t age = task->worker->resolver->now_ms - task->start_ms;
-	io->ops->timer_start(io, &task->deadline,
-			age < KR_REQUEST_TIME_MS ? KR_REQUEST_TIME_MS - age : 0);
+	io->ops->timer_start(
+		io, &task->deadline, age < KR_REQUEST_TIME_MS ? KR_REQUEST_TIME_MS - age : 0);
 }
 
 /* ---- the crank ---- */
@@ -200,8 +202,8 @@ static struct kr_query *open_query(struct qr_task *task)
 	return kr_rplan_empty(plan) ? NULL : array_tail(plan->pending);
 }
 
-static void report_error(struct qr_task *task, const struct kr_transport *via,
-		enum kr_selection_error error)
+static void report_error(
+	struct qr_task *task, const struct kr_transport *via, enum kr_selection_error error)
 {
 	struct kr_query *qry = open_query(task);
 	if (qry && qry->server_selection.initialized)
@@ -219,7 +221,7 @@ static int not_sent(struct qr_task *task, struct kr_transport *transport, int er
 		return KR_STATE_FAIL;
 	const bool is_udp = transport->protocol == KR_TRANSPORT_UDP;
 	report_error(task, transport,
-			is_udp ? KR_SELECTION_QUERY_TIMEOUT : KR_SELECTION_TCP_CONNECT_FAILED);
+		is_udp ? KR_SELECTION_QUERY_TIMEOUT : KR_SELECTION_TCP_CONNECT_FAILED);
 	return kr_resolve_consume(&task->req, &transport, NULL);
 }
 
@@ -232,12 +234,12 @@ static int ask(struct qr_task *task, struct kr_transport *transport)
 		return KR_STATE_FAIL;
 	struct upstream_key key;
 	upstream_key_init(task->up, &key, qry, transport, knot_pkt_qname(task->pkt),
-			knot_pkt_qtype(task->pkt));
+		knot_pkt_qtype(task->pkt));
 	task->transport = transport;
 	if (!upstream_join(task->up, &task->waiter, &key)) {
 		const int family = transport->address.ip.sa_family;
-		const struct sockaddr *src = family == AF_INET6 ? task->worker->out_addr6
-								: task->worker->out_addr4;
+		const struct sockaddr *src =
+			family == AF_INET6 ? task->worker->out_addr6 : task->worker->out_addr4;
 		if (kr_resolve_checkout(req, src, transport, task->pkt) != 0)
 			return KR_STATE_FAIL;
 		int ret = upstream_ask(task->up, &task->waiter, &key, qry, transport, task->pkt);
@@ -274,7 +276,8 @@ static int crank(struct qr_task *task, int state)
 	struct netio *io = task->worker->io;
 	uint64_t since_us = 0;
 	for (int round = 0; state == KR_STATE_PRODUCE; ++round) {
-		if (round == 1) /* what the cache answers at once is not worth a look at the clock */
+		if (round ==
+			1) /* what the cache answers at once is not worth a look at the clock */
 			since_us = io->ops->cpu_us(io);
 		else if (round > 1)
 			state = mind_cpu(task, &since_us);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * One request under way: its arena, its question, the crank between lib/resolve and daemon/upstream,
- * its deadlines. Tasks are recycled with their arena; a task that never waits allocates nothing.
- * daemon/worker admits tasks and is told when they end.
+ * One request under way: its arena, its question, the crank between lib/resolve and
+ * daemon/upstream, its deadlines. Tasks are recycled with their arena; a task that never waits
+ * allocates nothing. daemon/worker admits tasks and is told when they end.
  */
 #pragma once
 
@@ -29,27 +29,27 @@ struct qr_task {
 	struct upstream_waiter waiter;
 	struct upstream_ledger ledger;
 	struct kr_transport *transport; /**< whom we asked last */
-	knot_pkt_t *pkt;		/**< working packet, its wire is lent for each step */
-	struct netio_timer deadline;	/**< B-30 */
-	struct netio_timer pause;	/**< B-31, B-32 */
-	uint64_t start_ms;		/**< never changes: who came first goes first (A-09) */
+	knot_pkt_t *pkt;                /**< working packet, its wire is lent for each step */
+	struct netio_timer deadline;    /**< B-30 */
+	struct netio_timer pause;       /**< B-31, B-32 */
+	uint64_t start_ms;              /**< never changes: who came first goes first (A-09) */
 	uint64_t cpu_us;
 	bool is_running;
 	bool is_ended;
 
 	/* The worker's. */
-	struct qr_task *prev, *next;		 /**< all tasks, oldest first */
-	struct qr_task *same_prev, *same_next;	 /**< same bucket of questions, oldest first */
+	struct qr_task *prev, *next;               /**< all tasks, oldest first */
+	struct qr_task *same_prev, *same_next;     /**< same bucket of questions, oldest first */
 	struct qr_task *client_prev, *client_next; /**< same client */
-	struct worker_client *client;		 /**< NULL = internal or gone */
-	struct worker_query query;		 /**< addresses point into this task */
+	struct worker_client *client;              /**< NULL = internal or gone */
+	struct worker_query query;                 /**< addresses point into this task */
 	union kr_sockaddr addr, comm_addr, dst_addr;
 	struct inquiry inquiry;
 	uint64_t question_hash;
-	uint64_t prefix_key;			 /**< 0 = not counted */
-	int *end_state;				 /**< where to leave the state it ended with, or NULL */
+	uint64_t prefix_key; /**< 0 = not counted */
+	int *end_state;      /**< where to leave the state it ended with, or NULL */
 	bool is_listed;
-	bool is_silent;				 /**< pushed out: nothing is sent */
+	bool is_silent; /**< pushed out: nothing is sent */
 };
 
 #define TASK_DEPTH_MAX 16 /**< requests started from hooks of requests */
@@ -66,7 +66,7 @@ void task_scratch_deinit(struct task_scratch *scratch);
 
 /** @return a task with an empty arena, or NULL; give it back with task_free() */
 struct qr_task *task_new(struct worker_ctx *worker, struct upstream *up,
-		struct task_scratch *scratch, task_end_f on_end);
+	struct task_scratch *scratch, task_end_f on_end);
 /** Forget the request, keep task and arena for the next one. */
 void task_reset(struct qr_task *task);
 void task_free(struct qr_task *task);

@@ -25,7 +25,8 @@ struct sample {
 	struct inquiry inq;
 };
 
-static void sample_init(struct sample *s, const char *name, uint16_t rcode, uint32_t ttl, int addresses)
+static void sample_init(
+	struct sample *s, const char *name, uint16_t rcode, uint32_t ttl, int addresses)
 {
 	memset(s, 0, sizeof(*s));
 	mm_ctx_mempool2(&s->pool, 4096);
@@ -70,7 +71,7 @@ static void store(struct answers *l0, struct sample *s, uint64_t now_ms)
 static struct bytes find(struct answers *l0, struct sample *s, uint64_t now_ms)
 {
 	return answers_find(l0, &s->inq, (struct bytes){s->question->wire, s->question->size},
-			ANSWERS_UDP, 1232, 1, now_ms, 0);
+		ANSWERS_UDP, 1232, 1, now_ms, 0);
 }
 
 static knot_pkt_t *parse(struct sample *s, struct bytes wire)
@@ -87,7 +88,8 @@ static void hit_follows_the_question(void **state)
 	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 300, 3);
 	sample_init(&again, "wWw.EXAMPLE.com.", KNOT_RCODE_NOERROR, 300, 3);
 	knot_wire_set_id(again.question->wire, 0xbeef);
-	inquiry_examine(&again.inq, (struct bytes){again.question->wire, again.question->size}, false);
+	inquiry_examine(
+		&again.inq, (struct bytes){again.question->wire, again.question->size}, false);
 	store(l0, &s, 1000);
 	const struct bytes wire = find(l0, &again, 1000 + 42 * 1000);
 	assert_non_null(wire.at);
@@ -110,7 +112,8 @@ static void never_served_near_or_beyond_its_end(void **state)
 	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 100, 1);
 	store(l0, &s, 1000);
 	assert_non_null(find(l0, &s, 1000 + 89999).at);
-	assert_null(find(l0, &s, 1000 + 90000).at); /* a tenth is left: somebody may want to prefetch */
+	assert_null(
+		find(l0, &s, 1000 + 90000).at); /* a tenth is left: somebody may want to prefetch */
 	assert_int_equal(answers_count(l0), 0);
 	sample_deinit(&s);
 	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 5, 1);
@@ -161,8 +164,8 @@ static void unfit_answers_are_not_kept(void **state)
 	struct answers *l0 = answers_new(1 << 20, seed);
 	struct sample s;
 	for (int i = 0; i < 10; ++i) {
-		sample_init(&s, "www.example.com.", i == 0 ? KNOT_RCODE_SERVFAIL : KNOT_RCODE_NOERROR,
-				300, i == 1 ? 0 : 1);
+		sample_init(&s, "www.example.com.",
+			i == 0 ? KNOT_RCODE_SERVFAIL : KNOT_RCODE_NOERROR, 300, i == 1 ? 0 : 1);
 		if (i == 2)
 			knot_wire_set_tc(s.req.answer->wire);
 		else if (i == 3)
@@ -195,9 +198,9 @@ static void addresses_take_turns(void **state)
 	store(l0, &s, 1000);
 	unsigned seen = 0;
 	for (uint32_t rotate = 1; rotate <= 4; ++rotate) {
-		const struct bytes wire = answers_find(l0, &s.inq,
-				(struct bytes){s.question->wire, s.question->size}, ANSWERS_UDP, 1232, 1,
-				2000, rotate);
+		const struct bytes wire =
+			answers_find(l0, &s.inq, (struct bytes){s.question->wire, s.question->size},
+				ANSWERS_UDP, 1232, 1, 2000, rotate);
 		const knot_pkt_t *pkt = parse(&s, wire);
 		const knot_pktsection_t *answer = knot_pkt_section(pkt, KNOT_ANSWER);
 		assert_int_equal(answer->count, 4);
@@ -205,7 +208,8 @@ static void addresses_take_turns(void **state)
 		seen |= 1u << first;
 		for (int i = 0; i < 4; ++i) {
 			assert_int_equal(knot_pkt_rr(answer, i)->ttl, 299);
-			assert_int_equal(knot_pkt_rr(answer, i)->rrs.rdata->data[3], (first + i) % 4);
+			assert_int_equal(
+				knot_pkt_rr(answer, i)->rrs.rdata->data[3], (first + i) % 4);
 		}
 	}
 	assert_int_equal(seen, 15);
@@ -233,12 +237,12 @@ static void memory_stays_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(hit_follows_the_question),
-			cmocka_unit_test(never_served_near_or_beyond_its_end),
-			cmocka_unit_test(other_circumstances_miss),
-			cmocka_unit_test(unfit_answers_are_not_kept),
-			cmocka_unit_test(addresses_take_turns),
-			cmocka_unit_test(memory_stays_bounded),
+		cmocka_unit_test(hit_follows_the_question),
+		cmocka_unit_test(never_served_near_or_beyond_its_end),
+		cmocka_unit_test(other_circumstances_miss),
+		cmocka_unit_test(unfit_answers_are_not_kept),
+		cmocka_unit_test(addresses_take_turns),
+		cmocka_unit_test(memory_stays_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

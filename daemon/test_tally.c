@@ -49,7 +49,8 @@ static void removal_keeps_neighbours(void **state)
 	struct tally tally;
 	assert_int_equal(tally_init(&tally, 8), 0); /* 16 slots */
 	for (uint64_t order = 0; order < 5; ++order) {
-		for (uint64_t i = 0; i < 5; ++i) /* all at home in the last slot: the run wraps around */
+		for (uint64_t i = 0; i < 5;
+			++i) /* all at home in the last slot: the run wraps around */
 			assert_int_equal(tally_take(&tally, 15 + 16 * i, 9), 0);
 		const uint64_t gone = 15 + 16 * order;
 		tally_give(&tally, gone);
@@ -85,11 +86,11 @@ static void siphash_is_siphash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(limit_holds_and_is_given_back),
-			cmocka_unit_test(limit_adapts_between_floor_and_ceiling),
-			cmocka_unit_test(removal_keeps_neighbours),
-			cmocka_unit_test(full_table_says_so),
-			cmocka_unit_test(siphash_is_siphash),
+		cmocka_unit_test(limit_holds_and_is_given_back),
+		cmocka_unit_test(limit_adapts_between_floor_and_ceiling),
+		cmocka_unit_test(removal_keeps_neighbours),
+		cmocka_unit_test(full_table_says_so),
+		cmocka_unit_test(siphash_is_siphash),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,8 +126,8 @@ static int teardown(void **state)
 
 static struct kr_transport server(const char *addr, enum kr_transport_protocol protocol)
 {
-	struct kr_transport transport = {.ns_name = (uint8_t *)"\2ns\7example", .protocol = protocol,
-			.timeout = 500};
+	struct kr_transport transport = {
+		.ns_name = (uint8_t *)"\2ns\7example", .protocol = protocol, .timeout = 500};
 	struct sockaddr *sa = kr_straddr_socket(addr, 53, NULL);
 	transport.address_len = kr_sockaddr_len(sa);
 	memcpy(&transport.address, sa, transport.address_len);
@@ -224,7 +224,8 @@ static void one_question_for_all_who_want_it(void **state)
 	const struct kr_transport b = server("192.0.2.2", KR_TRANSPORT_UDP);
 	fx->script = good;
 	for (int i = 0; i < WAITERS; ++i) /* whatever server each would have chosen */
-		assert_int_equal(ask(fx, i, i % 2 ? &a : &b, i % 3 ? "www.example." : "WWW.example."), 0);
+		assert_int_equal(
+			ask(fx, i, i % 2 ? &a : &b, i % 3 ? "www.example." : "WWW.example."), 0);
 	simnet_pass(&fx->net, 100);
 	assert_int_equal(fx->arrivals, 1);
 	assert_int_equal(fx->worker.stats.joined, WAITERS - 1);
@@ -376,16 +377,16 @@ static void spoil_cut(uint8_t *wire, size_t *len)
 }
 
 static const struct odd odds[] = {
-		{"a question", false, spoil_qr},
-		{"11 octets", false, spoil_short},
-		{"1 octet", false, spoil_empty},
-		{"another opcode", false, spoil_opcode},
-		{"wrong id", true, spoil_id},
-		{"wrong type", true, spoil_type},
-		{"wrong name", true, spoil_name},
-		{"two questions", true, spoil_count},
-		{"no question and NOERROR", true, spoil_noquestion},
-		{"cut in the question", true, spoil_cut},
+	{"a question", false, spoil_qr},
+	{"11 octets", false, spoil_short},
+	{"1 octet", false, spoil_empty},
+	{"another opcode", false, spoil_opcode},
+	{"wrong id", true, spoil_id},
+	{"wrong type", true, spoil_type},
+	{"wrong name", true, spoil_name},
+	{"two questions", true, spoil_count},
+	{"no question and NOERROR", true, spoil_noquestion},
+	{"cut in the question", true, spoil_cut},
 };
 
 static enum sim_reaction odd_on_udp(struct fixture *fx, struct sim_arrival *arrival)
@@ -407,9 +408,10 @@ static void odd_datagrams_never_end_a_question(void **state)
 		fx->script = odd_on_udp;
 		assert_int_equal(ask(fx, 0, &via, "www.example."), 0);
 		simnet_pass(&fx->net, 300);
-		if (fx->askers[0].misses != odds[i].is_miss || fx->askers[0].told != odds[i].is_miss)
+		if (fx->askers[0].misses != odds[i].is_miss ||
+			fx->askers[0].told != odds[i].is_miss)
 			fail_msg("%s: %d misses, told %d times", odds[i].what, fx->askers[0].misses,
-					fx->askers[0].told);
+				fx->askers[0].told);
 		if (odds[i].is_miss)
 			assert_int_equal(fx->askers[0].protocol, KR_TRANSPORT_TCP);
 		simnet_pass(&fx->net, 500);
@@ -651,27 +653,27 @@ static void questions_to_one_zone_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(answer_reaches_the_asker),
-			TEST(silence_is_a_timeout),
-			TEST(icmp_ends_the_try_at_once),
-			TEST(one_question_for_all_who_want_it),
-			TEST(who_gives_up_leaves_the_others),
-			TEST(forwarders_and_flags_are_kept_apart),
-			TEST(near_miss_goes_to_a_stream),
-			TEST(near_miss_without_streams_tries_udp_once_more),
-			TEST(letter_case_counts_over_udp_only),
-			cmocka_unit_test(odd_datagrams_never_end_a_question),
-			TEST(refusal_without_question_is_taken),
-			TEST(oversized_datagram_counts_as_truncated),
-			TEST(stream_is_shared_and_reused),
-			TEST(full_pipeline_opens_another),
-			TEST(refused_connection_is_told),
-			TEST(reused_stream_that_closes_is_opened_again),
-			TEST(reconnects_are_bounded),
-			TEST(babbling_stream_is_closed),
-			TEST(packets_of_a_request_are_bounded),
-			TEST(packets_about_one_name_are_bounded),
-			TEST(questions_to_one_zone_are_bounded),
+		TEST(answer_reaches_the_asker),
+		TEST(silence_is_a_timeout),
+		TEST(icmp_ends_the_try_at_once),
+		TEST(one_question_for_all_who_want_it),
+		TEST(who_gives_up_leaves_the_others),
+		TEST(forwarders_and_flags_are_kept_apart),
+		TEST(near_miss_goes_to_a_stream),
+		TEST(near_miss_without_streams_tries_udp_once_more),
+		TEST(letter_case_counts_over_udp_only),
+		cmocka_unit_test(odd_datagrams_never_end_a_question),
+		TEST(refusal_without_question_is_taken),
+		TEST(oversized_datagram_counts_as_truncated),
+		TEST(stream_is_shared_and_reused),
+		TEST(full_pipeline_opens_another),
+		TEST(refused_connection_is_told),
+		TEST(reused_stream_that_closes_is_opened_again),
+		TEST(reconnects_are_bounded),
+		TEST(babbling_stream_is_closed),
+		TEST(packets_of_a_request_are_bounded),
+		TEST(packets_about_one_name_are_bounded),
+		TEST(questions_to_one_zone_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,20 +15,20 @@
 
 #define QUESTION_BUCKETS 4096
 #define STREAM_BUCKETS 512
-#define STREAMS_MAX 512		 /**< upstream connections of a process */
-#define STREAM_SILENT_MAX 2	 /**< timeouts in a row after which it is taken for dead */
-#define STREAM_STRIKES_MAX 3	 /**< S-14 unsolicited messages before it is closed */
-#define MISS_STREAM_MS 1000	 /**< S-10 patience with the stream after a near miss */
-#define INFLIGHT_FLOOR 8	 /**< B-38 the limit never adapts below this */
-#define ID_DRAWS_MAX 64		 /**< draws for an id unused on a connection */
+#define STREAMS_MAX 512      /**< upstream connections of a process */
+#define STREAM_SILENT_MAX 2  /**< timeouts in a row after which it is taken for dead */
+#define STREAM_STRIKES_MAX 3 /**< S-14 unsolicited messages before it is closed */
+#define MISS_STREAM_MS 1000  /**< S-10 patience with the stream after a near miss */
+#define INFLIGHT_FLOOR 8     /**< B-38 the limit never adapts below this */
+#define ID_DRAWS_MAX 64      /**< draws for an id unused on a connection */
 
-#define owner_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define owner_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /** How a question is being asked; near misses lead down the list, never up. */
 enum phase {
-	PHASE_PLAIN,	   /**< as selection wanted */
+	PHASE_PLAIN,       /**< as selection wanted */
 	PHASE_MISS_STREAM, /**< a near miss: by stream */
-	PHASE_MISS_UDP,	   /**< no stream either: once more by UDP, from another port */
+	PHASE_MISS_UDP,    /**< no stream either: once more by UDP, from another port */
 };
 
 /** A ring of questions on a connection. */
@@ -53,13 +53,13 @@ struct upstream_question {
 	uint64_t tally_cut, tally_addr;
 	enum phase phase;
 	uint16_t id;
-	uint16_t payload;      /**< largest UDP answer we asked for */
+	uint16_t payload; /**< largest UDP answer we asked for */
 	bool is_hashed;
-	bool is_over;	       /**< its waiters are being told */
-	bool was_reconnected;  /**< asked again after a used connection broke */
+	bool is_over;         /**< its waiters are being told */
+	bool was_reconnected; /**< asked again after a used connection broke */
 
 	struct upstream_key key;
-	size_t question_len;   /**< name, type and class */
+	size_t question_len; /**< name, type and class */
 	size_t wire_len;
 	uint8_t ns_name[KNOT_DNAME_MAXLEN];
 	uint8_t wire[];
@@ -73,14 +73,14 @@ struct stream {
 	union kr_sockaddr addr;
 	enum netio_stream_kind kind;
 	struct netio_timer timer; /**< connecting or idle */
-	struct ring questions;	  /**< sentinel */
+	struct ring questions;    /**< sentinel */
 	uint32_t questions_len;
-	uint32_t abandoned;	  /**< answers still to come that nobody waits for */
+	uint32_t abandoned; /**< answers still to come that nobody waits for */
 	uint64_t idle_since_ms;
 	uint8_t strikes;
-	uint8_t silent;		  /**< questions without answer in a row */
+	uint8_t silent; /**< questions without answer in a row */
 	bool is_open;
-	bool was_used;		  /**< has carried an answer */
+	bool was_used; /**< has carried an answer */
 };
 
 struct upstream {
@@ -235,7 +235,7 @@ static int pay_connect(struct upstream_question *qn)
 	if (!may_connect(qn, payer))
 		return kr_error(ECONNREFUSED);
 	if (!kr_budget_spend(payer->req, KR_BUDGET_CONNECTS, 1) ||
-			!kr_budget_spend(payer->req, KR_BUDGET_PACKETS, 1))
+		!kr_budget_spend(payer->req, KR_BUDGET_PACKETS, 1))
 		return kr_error(EDQUOT);
 	return kr_ok();
 }
@@ -243,7 +243,7 @@ static int pay_connect(struct upstream_question *qn)
 /* ---- identical questions ---- */
 
 void upstream_key_init(struct upstream *up, struct upstream_key *key, const struct kr_query *qry,
-		const struct kr_transport *transport, const knot_dname_t *qname, uint16_t qtype)
+	const struct kr_transport *transport, const knot_dname_t *qname, uint16_t qtype)
 {
 	const struct kr_qflags *flags = &qry->flags;
 	const bool is_forward = flags->STUB || flags->FORWARD;
@@ -279,7 +279,7 @@ static struct upstream_question *find_question(struct upstream *up, const struct
 {
 	struct upstream_question *qn = up->questions[key->hash % QUESTION_BUCKETS];
 	while (qn && (qn->key.hash != key->hash || qn->key.len != key->len ||
-				     memcmp(qn->key.at, key->at, key->len) != 0))
+			     memcmp(qn->key.at, key->at, key->len) != 0))
 		qn = qn->hash_next;
 	return qn;
 }
@@ -303,7 +303,8 @@ static void unhash_question(struct upstream_question *qn)
 	qn->is_hashed = false;
 }
 
-bool upstream_join(struct upstream *up, struct upstream_waiter *waiter, const struct upstream_key *key)
+bool upstream_join(
+	struct upstream *up, struct upstream_waiter *waiter, const struct upstream_key *key)
 {
 	struct upstream_question *qn = find_question(up, key);
 	if (!qn)
@@ -378,7 +379,8 @@ static void question_failed(struct upstream_question *qn, enum kr_selection_erro
 /** A later try could not be sent: which is worse, no budget or no way? */
 static void question_stuck(struct upstream_question *qn, int ret, enum kr_selection_error error)
 {
-	const struct upstream_outcome outcome = {.error = error, .no_budget = ret == kr_error(EDQUOT)};
+	const struct upstream_outcome outcome = {
+		.error = error, .no_budget = ret == kr_error(EDQUOT)};
 	question_done(qn, &outcome);
 }
 
@@ -482,7 +484,7 @@ static bool is_bare_refusal(struct bytes in)
 static enum match judge(const struct upstream_question *qn, struct bytes in, bool exact)
 {
 	if (in.len < KNOT_WIRE_HEADER_SIZE || !knot_wire_get_qr(in.at) ||
-			knot_wire_get_opcode(in.at) != KNOT_OPCODE_QUERY)
+		knot_wire_get_opcode(in.at) != KNOT_OPCODE_QUERY)
 		return MATCH_IGNORE;
 	if (knot_wire_get_id(in.at) != qn->id)
 		return MATCH_NEAR;
@@ -633,9 +635,11 @@ static void stream_idle(struct stream *st)
 		io->ops->timer_start(io, &st->timer, WORKER_STREAM_IDLE_MS);
 }
 
-static void retry_or_fail(struct upstream_question *qn, bool may_retry, enum kr_selection_error error)
+static void retry_or_fail(
+	struct upstream_question *qn, bool may_retry, enum kr_selection_error error)
 {
-	if (may_retry && !qn->was_reconnected) { /* the server had closed it as idle, we just did not know */
+	if (may_retry &&
+		!qn->was_reconnected) { /* the server had closed it as idle, we just did not know */
 		qn->was_reconnected = true;
 		int ret = ask_stream(qn);
 		if (ret != 0)
@@ -691,7 +695,7 @@ static void on_stream_closed(void *owner, int err)
 	struct stream *st = owner;
 	enum kr_selection_error error = KR_SELECTION_TCP_CONNECT_FAILED;
 	if (!st->is_open && st->kind == NETIO_TLS && err != kr_error(ETIMEDOUT) &&
-			err != kr_error(ECONNREFUSED))
+		err != kr_error(ECONNREFUSED))
 		error = KR_SELECTION_TLS_HANDSHAKE_FAILED;
 	else if (!st->is_open && err == kr_error(ETIMEDOUT))
 		error = KR_SELECTION_TCP_CONNECT_TIMEOUT;
@@ -723,9 +727,8 @@ static void stream_strike(struct stream *st)
 static void on_stream_message(void *owner, struct bytes in)
 {
 	struct stream *st = owner;
-	struct upstream_question *qn = in.len >= KNOT_WIRE_HEADER_SIZE
-						       ? question_on(st, knot_wire_get_id(in.at))
-						       : NULL;
+	struct upstream_question *qn =
+		in.len >= KNOT_WIRE_HEADER_SIZE ? question_on(st, knot_wire_get_id(in.at)) : NULL;
 	const enum match match = qn ? judge(qn, in, false) : MATCH_NEAR;
 	if (match == MATCH_YES || match == MATCH_BARE)
 		st->was_used = true;
@@ -743,7 +746,7 @@ static struct stream *find_stream(const struct upstream *up, const struct sockad
 	struct stream *st = *stream_bucket((struct upstream *)up, addr);
 	for (; st; st = st->hash_next) {
 		if ((kind < 0 || st->kind == (enum netio_stream_kind)kind) &&
-				kr_sockaddr_cmp(&st->addr.ip, addr) == 0)
+			kr_sockaddr_cmp(&st->addr.ip, addr) == 0)
 			break;
 	}
 	return st;
@@ -754,8 +757,9 @@ static struct stream *usable_stream(struct upstream *up, const struct kr_transpo
 {
 	struct stream *st = *stream_bucket(up, &via->address.ip);
 	for (; st; st = st->hash_next) {
-		if (st->kind == kind_of(via) && kr_sockaddr_cmp(&st->addr.ip, &via->address.ip) == 0 &&
-				st->questions_len < up->worker->tcp_pipeline_max)
+		if (st->kind == kind_of(via) &&
+			kr_sockaddr_cmp(&st->addr.ip, &via->address.ip) == 0 &&
+			st->questions_len < up->worker->tcp_pipeline_max)
 			break;
 	}
 	return st;
@@ -780,7 +784,7 @@ static bool close_idlest(struct upstream *up)
 	for (size_t i = 0; i < STREAM_BUCKETS; ++i) {
 		for (struct stream *st = up->streams[i]; st; st = st->hash_next) {
 			if (st->questions_len == 0 &&
-					(!idlest || st->idle_since_ms < idlest->idle_since_ms))
+				(!idlest || st->idle_since_ms < idlest->idle_since_ms))
 				idlest = st;
 		}
 	}
@@ -872,7 +876,7 @@ static int ask_stream(struct upstream_question *qn)
 /* ---- asking ---- */
 
 static struct upstream_question *question_new(struct upstream *up, const struct upstream_key *key,
-		const struct kr_transport *transport, const knot_pkt_t *pkt)
+	const struct kr_transport *transport, const knot_pkt_t *pkt)
 {
 	struct upstream_question *qn = calloc(1, sizeof(*qn) + pkt->size);
 	if (!qn)
@@ -915,9 +919,9 @@ static int take_place(struct upstream_question *qn, const struct kr_query *qry)
 	return kr_ok();
 }
 
-int upstream_ask(struct upstream *up, struct upstream_waiter *waiter, const struct upstream_key *key,
-		const struct kr_query *qry, const struct kr_transport *transport,
-		const knot_pkt_t *pkt)
+int upstream_ask(struct upstream *up, struct upstream_waiter *waiter,
+	const struct upstream_key *key, const struct kr_query *qry,
+	const struct kr_transport *transport, const knot_pkt_t *pkt)
 {
 	if (pkt->size < KNOT_WIRE_HEADER_SIZE + pkt->qname_size + 4u || pkt->qname_size == 0)
 		return kr_error(EINVAL);
@@ -944,13 +948,14 @@ int upstream_ask(struct upstream *up, struct upstream_waiter *waiter, const stru
 /* ---- life ---- */
 
 static const struct netio_events events = {
-		.udp = on_udp,
-		.stream_open = on_stream_open,
-		.stream_message = on_stream_message,
-		.stream_closed = on_stream_closed,
+	.udp = on_udp,
+	.stream_open = on_stream_open,
+	.stream_message = on_stream_message,
+	.stream_closed = on_stream_closed,
 };
 
-struct upstream *upstream_new(struct worker_ctx *worker, upstream_done_f on_done, upstream_miss_f on_miss)
+struct upstream *upstream_new(
+	struct worker_ctx *worker, upstream_done_f on_done, upstream_miss_f on_miss)
 {
 	struct upstream *up = calloc(1, sizeof(*up));
 	/* A question has a cut and an address; waiting requests bound the number of questions. */

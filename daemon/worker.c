@@ -16,13 +16,13 @@
 #include "daemon/task.h"
 #include "daemon/upstream.h"
 
-#define SPARE_TASKS_MAX 256	/**< ended ones kept with their arena */
+#define SPARE_TASKS_MAX 256 /**< ended ones kept with their arena */
 #define QUESTION_BUCKETS 1024
-#define PUSH_OUT_AGE_MS 200	/**< a full house gives no place that was taken this recently */
-#define IMPATIENT_PENDING 16	/**< B-36 with more pending a client waits less */
+#define PUSH_OUT_AGE_MS 200  /**< a full house gives no place that was taken this recently */
+#define IMPATIENT_PENDING 16 /**< B-36 with more pending a client waits less */
 #define IMPATIENT_AGE_MS 1900
-#define UID_PROBES 16		/**< ids tried to keep request numbers apart */
-#define UID_INTERNAL 65536	/**< numbers of internal requests start here */
+#define UID_PROBES 16      /**< ids tried to keep request numbers apart */
+#define UID_INTERNAL 65536 /**< numbers of internal requests start here */
 
 struct worker_ctx *the_worker;
 
@@ -35,12 +35,12 @@ struct worker_private {
 	struct answers *answers;
 	struct task_scratch scratch;
 	struct sip_key sip;
-	struct tally prefixes;	/**< B-35 */
+	struct tally prefixes;  /**< B-35 */
 	struct tally questions; /**< B-37 */
 
 	struct task_list all;
 	struct task_list same[QUESTION_BUCKETS]; /**< clients' ones by question */
-	struct qr_task *spare;	/**< chained by `next` */
+	struct qr_task *spare;                   /**< chained by `next` */
 	size_t spare_len;
 	size_t with_client;
 
@@ -51,27 +51,27 @@ struct worker_private {
 /* ---- lists ---- */
 
 /** One set of links of a task; the three kinds of list differ only in which they use. */
-#define LIST_APPEND(list, task, before, after) \
-	do { \
-		(task)->before = (list)->newest; \
-		(task)->after = NULL; \
-		if ((list)->newest) \
-			(list)->newest->after = (task); \
-		else \
-			(list)->oldest = (task); \
-		(list)->newest = (task); \
+#define LIST_APPEND(list, task, before, after)                                                     \
+	do {                                                                                       \
+		(task)->before = (list)->newest;                                                   \
+		(task)->after = NULL;                                                              \
+		if ((list)->newest)                                                                \
+			(list)->newest->after = (task);                                            \
+		else                                                                               \
+			(list)->oldest = (task);                                                   \
+		(list)->newest = (task);                                                           \
 	} while (0)
 
-#define LIST_REMOVE(list, task, before, after) \
-	do { \
-		if ((task)->before) \
-			(task)->before->after = (task)->after; \
-		else \
-			(list)->oldest = (task)->after; \
-		if ((task)->after) \
-			(task)->after->before = (task)->before; \
-		else \
-			(list)->newest = (task)->before; \
+#define LIST_REMOVE(list, task, before, after)                                                     \
+	do {                                                                                       \
+		if ((task)->before)                                                                \
+			(task)->before->after = (task)->after;                                     \
+		else                                                                               \
+			(list)->oldest = (task)->after;                                            \
+		if ((task)->after)                                                                 \
+			(task)->after->before = (task)->before;                                    \
+		else                                                                               \
+			(list)->newest = (task)->before;                                           \
 	} while (0)
 
 static void client_link(struct worker_client *client, struct qr_task *task)
@@ -163,7 +163,8 @@ static uint16_t answer_limit(const struct worker_ctx *worker, const struct inqui
 	return KR_MAX(KR_MIN(inq->payload, ours), KR_DNS_UDP_PLAIN);
 }
 
-/** B-36: who asked by UDP has given up or asked again; nobody is to be flooded with what he forgot. */
+/** B-36: who asked by UDP has given up or asked again; nobody is to be flooded with what he forgot.
+ */
 static bool is_too_old(const struct qr_task *task)
 {
 	if (!is_udp(&task->query))
@@ -194,11 +195,11 @@ static void remember_answer(struct qr_task *task)
 {
 	struct worker_ctx *worker = task->worker;
 	if (!worker->l0_enabled || !worker->priv->answers || task->req.options.NO_ANSWER ||
-			task->req.qsource.flags.internal)
+		task->req.qsource.flags.internal)
 		return;
 	answers_store(worker->priv->answers, &task->inquiry, &task->req, via_of(&task->query.flags),
-			answer_limit(worker, &task->inquiry, is_udp(&task->query)),
-			worker->resolver->generation, worker->resolver->now_ms);
+		answer_limit(worker, &task->inquiry, is_udp(&task->query)),
+		worker->resolver->generation, worker->resolver->now_ms);
 }
 
 static void task_unlist(struct qr_task *task)
@@ -311,14 +312,14 @@ static bool push_out_same(struct worker_ctx *worker, uint64_t hash)
 }
 
 static bool has_room(struct worker_ctx *worker, const struct worker_query *query, uint64_t prefix,
-		uint64_t question)
+	uint64_t question)
 {
 	const struct worker_private *priv = worker->priv;
 	const uint32_t limit = is_udp(query) ? WORKER_CLIENT_UDP_MAX : WORKER_CLIENT_STREAM_MAX;
 	if (prefix && tally_count(&priv->prefixes, prefix) >= limit)
 		return false;
 	if (tally_count(&priv->questions, question) >= WORKER_JOINED_MAX &&
-			!push_out_same(worker, question) && is_udp(query))
+		!push_out_same(worker, question) && is_udp(query))
 		return false;
 	return worker->stats.concurrent < WORKER_REQUESTS_MAX || push_out_oldest(worker);
 }
@@ -358,8 +359,8 @@ static int keep_headers(struct qr_task *task, const kr_http_header_array_t *head
 	kr_http_header_array_t *kept = &task->req.qsource.headers;
 	for (size_t i = 0; headers && i < headers->len; ++i) {
 		const kr_http_header_array_entry_t copy = {
-				.name = mm_strdup(pool, headers->at[i].name),
-				.value = mm_strdup(pool, headers->at[i].value),
+			.name = mm_strdup(pool, headers->at[i].name),
+			.value = mm_strdup(pool, headers->at[i].value),
 		};
 		if (!copy.name || !copy.value || array_push_mm(*kept, copy, pool) < 0)
 			return kr_error(ENOMEM);
@@ -368,7 +369,8 @@ static int keep_headers(struct qr_task *task, const kr_http_header_array_t *head
 }
 
 /** Everything the request may want to know about how its question came. */
-static int fill_qsource(struct qr_task *task, const struct worker_query *query, knot_pkt_t *question)
+static int fill_qsource(
+	struct qr_task *task, const struct worker_query *query, knot_pkt_t *question)
 {
 	struct kr_request *req = &task->req;
 	task->query = *query;
@@ -391,7 +393,7 @@ static int fill_qsource(struct qr_task *task, const struct worker_query *query, 
 }
 
 static void answer_refusal(struct worker_ctx *worker, struct worker_client *client,
-		const struct worker_query *query, const struct inquiry *inq, uint16_t rcode)
+	const struct worker_query *query, const struct inquiry *inq, uint16_t rcode)
 {
 	uint8_t buf[INQUIRY_REFUSAL_MAX];
 	const uint16_t payload = knot_edns_get_payload(worker->resolver->downstream_opt_rr);
@@ -407,7 +409,7 @@ static bool is_echo(const struct worker_query *query)
 		return false;
 	switch (kr_inaddr_port(peer)) {
 	case 0:
-	case 7:	 /* echo */
+	case 7:  /* echo */
 	case 13: /* daytime */
 	case 17: /* quote of the day */
 	case 19: /* chargen */
@@ -426,7 +428,7 @@ static bool is_echo(const struct worker_query *query)
 
 /** Refuse for lack of room: a datagram gets nothing, a stream an answer. */
 static int refuse_full(struct worker_ctx *worker, struct worker_client *client,
-		const struct worker_query *query, const struct inquiry *inq)
+	const struct worker_query *query, const struct inquiry *inq)
 {
 	worker->stats.refused_full += 1;
 	if (is_udp(query)) {
@@ -441,8 +443,8 @@ static int refuse_full(struct worker_ctx *worker, struct worker_client *client,
  * The question as a packet. Payload sizes below 512 mean 512 (RFC 6891 section 6.2.3); some of them
  * are mistaken by the library for classes of ordinary records.
  */
-static knot_pkt_t *parse_question(struct qr_task *task, const struct worker_query *query,
-		const struct inquiry *inq)
+static knot_pkt_t *parse_question(
+	struct qr_task *task, const struct worker_query *query, const struct inquiry *inq)
 {
 	if (!inq->has_edns || inq->payload >= KR_DNS_UDP_PLAIN)
 		return task_parse(task, query->wire);
@@ -455,7 +457,7 @@ static knot_pkt_t *parse_question(struct qr_task *task, const struct worker_quer
 
 /** A good question that L0 does not know. */
 static int admit(struct worker_ctx *worker, struct worker_client *client,
-		const struct worker_query *query, const struct inquiry *inq)
+	const struct worker_query *query, const struct inquiry *inq)
 {
 	const uint64_t prefix = prefix_key(worker, query);
 	const uint64_t hash = question_hash(worker, inq);
@@ -480,20 +482,19 @@ static int admit(struct worker_ctx *worker, struct worker_client *client,
 	return kr_ok();
 }
 
-static struct bytes find_answer(struct worker_ctx *worker, const struct worker_query *query,
-		const struct inquiry *inq)
+static struct bytes find_answer(
+	struct worker_ctx *worker, const struct worker_query *query, const struct inquiry *inq)
 {
 	struct kr_context *ctx = worker->resolver;
 	if (!worker->l0_enabled || !worker->priv->answers || query->headers)
 		return (struct bytes){NULL, 0};
 	const uint32_t rotate = ctx->options.REORDER_RR ? kr_ctx_rnd32(ctx) : 0;
 	return answers_find(worker->priv->answers, inq, query->wire, via_of(&query->flags),
-			answer_limit(worker, inq, is_udp(query)), ctx->generation, ctx->now_ms,
-			rotate);
+		answer_limit(worker, inq, is_udp(query)), ctx->generation, ctx->now_ms, rotate);
 }
 
-int worker_submit(struct worker_ctx *worker, struct worker_client *client,
-		const struct worker_query *query)
+int worker_submit(
+	struct worker_ctx *worker, struct worker_client *client, const struct worker_query *query)
 {
 	struct inquiry inq;
 	inquiry_examine(&inq, query->wire, !is_udp(query));
@@ -539,8 +540,8 @@ struct upstream *worker_upstream(const struct worker_ctx *worker)
 
 /* ---- internal queries ---- */
 
-knot_pkt_t *worker_resolve_mk_pkt_dname(knot_dname_t *qname, uint16_t qtype, uint16_t qclass,
-		const struct kr_qflags *options)
+knot_pkt_t *worker_resolve_mk_pkt_dname(
+	knot_dname_t *qname, uint16_t qtype, uint16_t qclass, const struct kr_qflags *options)
 {
 	knot_pkt_t *pkt = knot_pkt_new(NULL, KR_EDNS_PAYLOAD, NULL);
 	if (!pkt)
@@ -559,7 +560,8 @@ knot_pkt_t *worker_resolve_mk_pkt_dname(knot_dname_t *qname, uint16_t qtype, uin
 	}
 	if (ret == KNOT_EOK)
 		ret = knot_pkt_put(pkt, KNOT_COMPR_HINT_NONE, opt, 0);
-	/* Parsed in a packet of its own: this one refers to `opt`, and would take a second one for an error. */
+	/* Parsed in a packet of its own: this one refers to `opt`, and would take a second one for
+	 * an error. */
 	knot_pkt_t *parsed = ret == KNOT_EOK ? knot_pkt_new(NULL, KR_EDNS_PAYLOAD, NULL) : NULL;
 	ret = parsed ? knot_pkt_copy(parsed, pkt) : KNOT_ENOMEM;
 	knot_pkt_free(pkt);
@@ -570,8 +572,8 @@ knot_pkt_t *worker_resolve_mk_pkt_dname(knot_dname_t *qname, uint16_t qtype, uin
 	return NULL;
 }
 
-knot_pkt_t *worker_resolve_mk_pkt(const char *qname_str, uint16_t qtype, uint16_t qclass,
-		const struct kr_qflags *options)
+knot_pkt_t *worker_resolve_mk_pkt(
+	const char *qname_str, uint16_t qtype, uint16_t qclass, const struct kr_qflags *options)
 {
 	knot_dname_storage_t qname;
 	if (!qname_str || !knot_dname_from_str(qname, qname_str, sizeof(qname)))
@@ -586,7 +588,7 @@ struct qr_task *worker_resolve_start(knot_pkt_t *query, struct kr_qflags options
 		return NULL;
 	struct qr_task *task = spare_task(worker);
 	knot_pkt_t *question =
-			task ? task_parse(task, (struct bytes){query->wire, query->size}) : NULL;
+		task ? task_parse(task, (struct bytes){query->wire, query->size}) : NULL;
 	if (!question || question->qname_size == 0) {
 		if (task)
 			task_recycle(task);
@@ -647,7 +649,7 @@ int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct n
 	priv->up = upstream_new(worker, task_answered, task_near_miss);
 	priv->answers = answers_new(worker->l0_max_bytes, seed);
 	if (!priv->up || !priv->answers || tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
-			tally_init(&priv->questions, WORKER_REQUESTS_MAX) != 0) {
+		tally_init(&priv->questions, WORKER_REQUESTS_MAX) != 0) {
 		worker_deinit(worker);
 		return kr_error(ENOMEM);
 	}

@@ -25,8 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > KR_DNS_WIRE_MAX)
 		return 0;
 	rig_ask(data + 1, size - 1, data[0] & 1);
-	if (rig.answer_len > 0 && (rig.answer_len < KNOT_WIRE_HEADER_SIZE || !knot_wire_get_qr(rig.answer) ||
-						  memcmp(rig.answer, data + 1, 2) != 0))
+	if (rig.answer_len > 0 &&
+		(rig.answer_len < KNOT_WIRE_HEADER_SIZE || !knot_wire_get_qr(rig.answer) ||
+			memcmp(rig.answer, data + 1, 2) != 0))
 		abort();
 	return 0;
 }

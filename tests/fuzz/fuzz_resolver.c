@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Any answers from servers: what is behind a matching header and question is the input's. Input: one
- * byte that chooses the client's question; then one piece for each answer: two bytes of length and
- * flags, header flags (2), counts (3), and the rest of the message. When the pieces are used up, servers
- * are silent. */
+/* Any answers from servers: what is behind a matching header and question is the input's. Input:
+ * one byte that chooses the client's question; then one piece for each answer: two bytes of length
+ * and flags, header flags (2), counts (3), and the rest of the message. When the pieces are used
+ * up, servers are silent. */
 
 #include <libknot/descriptor.h>
 #include <libknot/packet/wire.h>
@@ -49,16 +49,16 @@ static bool accept_all(void *owner, const union kr_sockaddr *server)
 }
 
 static const uint16_t types[] = {KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA, KNOT_RRTYPE_MX, KNOT_RRTYPE_DS,
-		KNOT_RRTYPE_DNSKEY, KNOT_RRTYPE_TXT, KNOT_RRTYPE_NS, KNOT_RRTYPE_SVCB};
+	KNOT_RRTYPE_DNSKEY, KNOT_RRTYPE_TXT, KNOT_RRTYPE_NS, KNOT_RRTYPE_SVCB};
 
 static size_t make_question(uint8_t choice, uint8_t *wire)
 {
-	static const uint8_t names[][20] = {"\3www\7example\3com", "\7example\3com", "\1*\7example\3com",
-			"\1a\1b\1c\7example\3com"};
+	static const uint8_t names[][20] = {"\3www\7example\3com", "\7example\3com",
+		"\1*\7example\3com", "\1a\1b\1c\7example\3com"};
 	const uint8_t *name = names[choice & 3];
 	const size_t name_len = knot_dname_size(name);
 	memset(wire, 0, KNOT_WIRE_HEADER_SIZE);
-	wire[2] = 1; /* RD */
+	wire[2] = 1;                        /* RD */
 	wire[3] = choice & 0x80 ? 0x10 : 0; /* CD */
 	knot_wire_set_qdcount(wire, 1);
 	uint8_t *at = wire + KNOT_WIRE_HEADER_SIZE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Keys, signatures and proofs from foreign bytes. Input: a selector byte, then pieces of two length bytes
- * and as many bytes: rdata of records, in turn owned by a few names of a small zone. */
+/* Keys, signatures and proofs from foreign bytes. Input: a selector byte, then pieces of two length
+ * bytes and as many bytes: rdata of records, in turn owned by a few names of a small zone. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,14 +31,27 @@ static const uint8_t *take(struct cursor *cursor, uint16_t *len)
 	return piece;
 }
 
-static const uint8_t ZONE[] = "\x07" "example";
+static const uint8_t ZONE[] = "\x07"
+			      "example";
 static const uint8_t *const OWNERS[] = {
-		(const uint8_t *)"\x07" "example",
-		(const uint8_t *)"\x03" "www\x07" "example",
-		(const uint8_t *)"\x01" "*\x01" "w\x07" "example",
-		(const uint8_t *)"\x20" "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom\x07" "example",
-		(const uint8_t *)"\x20" "b4um86eghhds6nea196smvmlo4ors995\x07" "example",
-		(const uint8_t *)"\x20" "35mthgpgcu1qg68fab165klnsnk3dpvl\x07" "example",
+	(const uint8_t *)"\x07"
+			 "example",
+	(const uint8_t *)"\x03"
+			 "www\x07"
+			 "example",
+	(const uint8_t *)"\x01"
+			 "*\x01"
+			 "w\x07"
+			 "example",
+	(const uint8_t *)"\x20"
+			 "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom\x07"
+			 "example",
+	(const uint8_t *)"\x20"
+			 "b4um86eghhds6nea196smvmlo4ors995\x07"
+			 "example",
+	(const uint8_t *)"\x20"
+			 "35mthgpgcu1qg68fab165klnsnk3dpvl\x07"
+			 "example",
 };
 
 static knot_rrset_t *make_set(const uint8_t *owner, uint16_t type, struct cursor *cursor, int count)
@@ -86,15 +99,24 @@ static void fuzz_proofs(struct cursor *cursor, uint16_t type)
 	struct dnssec_proofs proofs = {.zone = ZONE, .blocks_left = &blocks};
 	for (size_t i = 0; i < KR_COUNT_OF(sets); ++i) {
 		sets[i] = make_set(OWNERS[i % KR_COUNT_OF(OWNERS)],
-				i % 2 ? KNOT_RRTYPE_NSEC : KNOT_RRTYPE_NSEC3, cursor, 1);
+			i % 2 ? KNOT_RRTYPE_NSEC : KNOT_RRTYPE_NSEC3, cursor, 1);
 		if (sets[i])
 			dnssec_proofs_add(&proofs, sets[i]);
 	}
 	static const uint8_t *const names[] = {
-			(const uint8_t *)"\x01" "a\x01" "c\x01" "x\x01" "w\x07" "example",
-			(const uint8_t *)"\x04" "mail\x07" "example",
-			(const uint8_t *)"\x07" "example",
-			(const uint8_t *)"\x05" "other",
+		(const uint8_t *)"\x01"
+				 "a\x01"
+				 "c\x01"
+				 "x\x01"
+				 "w\x07"
+				 "example",
+		(const uint8_t *)"\x04"
+				 "mail\x07"
+				 "example",
+		(const uint8_t *)"\x07"
+				 "example",
+		(const uint8_t *)"\x05"
+				 "other",
 	};
 	struct dnssec_proof proof;
 	for (size_t i = 0; i < KR_COUNT_OF(names); ++i) {

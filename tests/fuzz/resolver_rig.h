@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * A resolver on a simulated network for fuzz targets: made once, without cache file, asked again and
- * again. What must hold whatever the input: at most one answer, an end within the time limit, nothing
- * left open.
+ * A resolver on a simulated network for fuzz targets: made once, without cache file, asked again
+ * and again. What must hold whatever the input: at most one answer, an end within the time limit,
+ * nothing left open.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct rig {
 static struct rig rig;
 
 static void rig_take_answer(struct worker_client *client, const struct worker_query *query,
-		struct bytes wire, const struct kr_request *req)
+	struct bytes wire, const struct kr_request *req)
 {
 	rig.told += 1;
 	rig.answer_len = wire.at ? wire.len : 0;
@@ -43,8 +43,8 @@ static void rig_remove_dir(void)
 		fprintf(stderr, "%s stays\n", rig_dir);
 }
 
-static void rig_open(sim_server_f server, sim_accepts_f accepts, struct rpl_option *options,
-		size_t options_len)
+static void rig_open(
+	sim_server_f server, sim_accepts_f accepts, struct rpl_option *options, size_t options_len)
 {
 	struct rpl_scenario sc = {.options = {.at = (void *)options, .len = options_len}};
 	struct rpl_error error = {""};
@@ -57,7 +57,7 @@ static void rig_open(sim_server_f server, sim_accepts_f accepts, struct rpl_opti
 	rig.net.accepts = accepts;
 	rig.client.answer = rig_take_answer;
 	const struct house_params params = {
-			.scenario = &sc, .net = &rig.net, .cache_dir = rig_dir, .minimize = false};
+		.scenario = &sc, .net = &rig.net, .cache_dir = rig_dir, .minimize = false};
 	rig.house = house_open(&params, &error);
 	if (!rig.house) {
 		fprintf(stderr, "%s\n", error.text);
@@ -70,15 +70,14 @@ static void rig_open(sim_server_f server, sim_accepts_f accepts, struct rpl_opti
 /** Hand in a message and let everything happen that happens. */
 static void rig_ask(const uint8_t *wire, size_t len, bool is_stream)
 {
-	static const union kr_sockaddr client = {.ip4 = {.sin_family = AF_INET,
-								 .sin_port = 0x409c,
-								 .sin_addr.s_addr = 0x0700007f}};
+	static const union kr_sockaddr client = {
+		.ip4 = {.sin_family = AF_INET, .sin_port = 0x409c, .sin_addr.s_addr = 0x0700007f}};
 	const struct worker_query query = {
-			.wire = {wire, len},
-			.addr = &client.ip,
-			.flags.tcp = is_stream,
-			.comm_flags.tcp = is_stream,
-			.stream_id = -1,
+		.wire = {wire, len},
+		.addr = &client.ip,
+		.flags.tcp = is_stream,
+		.comm_flags.tcp = is_stream,
+		.stream_id = -1,
 	};
 	rig.told = 0;
 	rig.answer_len = 0;

@@ -40,7 +40,8 @@ static void basic_lines(struct config *cfg, const struct house_params *params)
 {
 	const struct rpl_scenario *sc = params->scenario;
 	/* Nobody has scripted answers to questions of their own. */
-	line(cfg, "for _, name in ipairs({'ta_update', 'ta_signal_query', 'priming', 'detect_time_skew'}) do");
+	line(cfg, "for _, name in ipairs({'ta_update', 'ta_signal_query', 'priming', "
+		  "'detect_time_skew'}) do");
 	line(cfg, "  for _, loaded in ipairs(modules.list()) do");
 	line(cfg, "    if loaded == name then modules.unload(name) end");
 	line(cfg, "  end");
@@ -53,8 +54,8 @@ static void basic_lines(struct config *cfg, const struct house_params *params)
 	line(cfg, "option('NO_MINIMIZE', %s)", boolean(!params->minimize));
 	if (!rpl_is_on(rpl_option(sc, "do-not-query-localhost", 0), true))
 		line(cfg, "option('ALLOW_LOCAL', true)");
-	line(cfg, "mode('%s')", rpl_is_on(rpl_option(sc, "harden-glue", 0), true) ? "normal"
-										     : "permissive");
+	line(cfg, "mode('%s')",
+		rpl_is_on(rpl_option(sc, "harden-glue", 0), true) ? "normal" : "permissive");
 	line(cfg, "for _, name in ipairs({'stats', 'policy', 'hints'}) do modules.load(name) end");
 	line(cfg, "policy.add(policy.suffix(policy.PASS, {todname('test.')}))");
 }
@@ -76,7 +77,8 @@ static void anchor_lines(struct config *cfg, const struct rpl_scenario *sc)
 	for (int i = 0; (value = rpl_option(sc, "trust-anchor", i)); ++i) {
 		char text[4096];
 		snprintf(text, sizeof(text), "%s", value);
-		for (char *at = text; *at; ++at) /* parentheses join lines where there is only one */
+		for (char *at = text; *at;
+			++at) /* parentheses join lines where there is only one */
 			*at = *at == '(' || *at == ')' ? ' ' : *at;
 		line(cfg, "trust_anchors.add([[%s]])", text);
 	}
@@ -99,7 +101,7 @@ static const char *feature(const struct rpl_scenario *sc, const char *key, char 
 			char item[320];
 			snprintf(item, sizeof(item), "%.*s", (int)len, at);
 			if (sscanf(item, " %63[^= ] = %191[^;]", name, value) == 2 &&
-					strcmp(name, key) == 0) {
+				strcmp(name, key) == 0) {
 				for (size_t n = strlen(value); n > 0 && value[n - 1] == ' '; --n)
 					value[n - 1] = '\0';
 				snprintf(buf, size, "%s", value);
@@ -120,7 +122,8 @@ static void feature_lines(struct config *cfg, const struct rpl_scenario *sc)
 		line(cfg, "cache.max_ttl(%s)", a);
 	if (feature(sc, "dns64_prefix", a, sizeof(a)))
 		line(cfg, "modules = { dns64 = '%s' }", a);
-	if (feature(sc, "static_hint_name", a, sizeof(a)) && feature(sc, "static_hint_addr", b, sizeof(b)))
+	if (feature(sc, "static_hint_name", a, sizeof(a)) &&
+		feature(sc, "static_hint_addr", b, sizeof(b)))
 		line(cfg, "hints['%s'] = '%s'", a, b);
 	if (feature(sc, "renumber_src", a, sizeof(a)) && feature(sc, "renumber_dst", b, sizeof(b)))
 		line(cfg, "modules = { renumber = {{'%s', '%s'}} }", a, b);
@@ -170,7 +173,8 @@ struct house *house_open(const struct house_params *params, struct rpl_error *er
 		ret = engine_loadstr(engine, config, "scenario");
 	free(config);
 	if (ret != 0) {
-		snprintf(error->text, sizeof(error->text), "the resolver does not start: error %d", ret);
+		snprintf(error->text, sizeof(error->text), "the resolver does not start: error %d",
+			ret);
 		house_close(house);
 		return NULL;
 	}

@@ -15,8 +15,8 @@ struct house_params {
 	struct simnet *net;
 	const char *cache_dir; /**< empty folder */
 	bool minimize;
-	bool use_l0;	       /**< answer cache on */
-	const char *extra;     /**< additional configuration or NULL */
+	bool use_l0;       /**< answer cache on */
+	const char *extra; /**< additional configuration or NULL */
 };
 
 /** @return NULL with an error text */

@@ -69,7 +69,8 @@ static char *next_line(struct reader *rd, const char *comments)
 	while (getline(&rd->line, &rd->cap, rd->file) >= 0) {
 		rd->number += 1;
 		/* The one value in which semicolons separate. */
-		const bool is_list = strncmp(rd->line + strspn(rd->line, " \t"), "features:", 9) == 0;
+		const bool is_list =
+			strncmp(rd->line + strspn(rd->line, " \t"), "features:", 9) == 0;
 		strip_comment(rd->line, is_list ? "#" : comments);
 		char *text = trim(rd->line);
 		if (*text)
@@ -109,30 +110,52 @@ struct word {
 };
 
 static const struct word match_words[] = {
-		{"opcode", RPL_OPCODE},	      {"qtype", RPL_QTYPE},	{"qname", RPL_QNAME},
-		{"qcase", RPL_QCASE},	      {"question", RPL_QTYPE | RPL_QNAME},
-		{"subdomain", RPL_SUBDOMAIN}, {"flags", RPL_FLAGS},	{"rcode", RPL_RCODE},
-		{"answer", RPL_ANSWER},	      {"authority", RPL_AUTHORITY},
-		{"additional", RPL_ADDITIONAL}, {"ttl", RPL_TTL},	{"edns", RPL_EDNS},
-		{"nsid", RPL_NSID},	      {"tcp", RPL_TCP},		{"udp", RPL_UDP},
-		{"all", RPL_ALL},	      {NULL},
+	{"opcode", RPL_OPCODE},
+	{"qtype", RPL_QTYPE},
+	{"qname", RPL_QNAME},
+	{"qcase", RPL_QCASE},
+	{"question", RPL_QTYPE | RPL_QNAME},
+	{"subdomain", RPL_SUBDOMAIN},
+	{"flags", RPL_FLAGS},
+	{"rcode", RPL_RCODE},
+	{"answer", RPL_ANSWER},
+	{"authority", RPL_AUTHORITY},
+	{"additional", RPL_ADDITIONAL},
+	{"ttl", RPL_TTL},
+	{"edns", RPL_EDNS},
+	{"nsid", RPL_NSID},
+	{"tcp", RPL_TCP},
+	{"udp", RPL_UDP},
+	{"all", RPL_ALL},
+	{NULL},
 };
 
 static const struct word adjust_words[] = {
-		{"copy_id", RPL_COPY_ID},
-		{"copy_query", RPL_COPY_QUERY},
-		{"raw_id", RPL_RAW_ID},
-		{"do_not_answer", RPL_DO_NOT_ANSWER},
-		{NULL},
+	{"copy_id", RPL_COPY_ID},
+	{"copy_query", RPL_COPY_QUERY},
+	{"raw_id", RPL_RAW_ID},
+	{"do_not_answer", RPL_DO_NOT_ANSWER},
+	{NULL},
 };
 
 static const struct word flag_words[] = {
-		{"QR", 0x8000}, {"AA", 0x0400}, {"TC", 0x0200}, {"RD", 0x0100}, {"RA", 0x0080},
-		{"AD", 0x0020}, {"CD", 0x0010}, {NULL},
+	{"QR", 0x8000},
+	{"AA", 0x0400},
+	{"TC", 0x0200},
+	{"RD", 0x0100},
+	{"RA", 0x0080},
+	{"AD", 0x0020},
+	{"CD", 0x0010},
+	{NULL},
 };
 
 static const struct word opcode_words[] = {
-		{"QUERY", 0}, {"IQUERY", 1}, {"STATUS", 2}, {"NOTIFY", 4}, {"UPDATE", 5}, {NULL},
+	{"QUERY", 0},
+	{"IQUERY", 1},
+	{"STATUS", 2},
+	{"NOTIFY", 4},
+	{"UPDATE", 5},
+	{NULL},
 };
 
 static const struct word *find_word(const struct word *words, const char *text)
@@ -182,28 +205,27 @@ static void take_record(zs_scanner_t *scanner)
 {
 	rpl_rrs_t *rrs = scanner->process.data;
 	struct rpl_rr rr = {
-			.type = scanner->r_type,
-			.rclass = scanner->r_class,
-			.ttl = scanner->r_ttl,
-			.rdlen = scanner->r_data_length,
-			.rdata = malloc(scanner->r_data_length + 1),
+		.type = scanner->r_type,
+		.rclass = scanner->r_class,
+		.ttl = scanner->r_ttl,
+		.rdlen = scanner->r_data_length,
+		.rdata = malloc(scanner->r_data_length + 1),
 	};
 	memcpy(rr.owner, scanner->r_owner, scanner->r_owner_length);
 	memcpy(rr.rdata, scanner->r_data, scanner->r_data_length);
 	array_push(*rrs, rr);
 }
 
-static void refuse_record(zs_scanner_t *scanner)
-{
-}
+static void refuse_record(zs_scanner_t *scanner) {}
 
-/** Types whose data end in base64 or hex that may be cut into any pieces, and how much is before it. */
+/** Types whose data end in base64 or hex that may be cut into any pieces, and how much is before
+ * it. */
 static const struct {
 	const char *type;
 	int fields;
 	bool is_base64;
 } blobs[] = {{"RRSIG", 8, true}, {"DNSKEY", 3, true}, {"CDNSKEY", 3, true}, {"DS", 3, false},
-		{"CDS", 3, false}};
+	{"CDS", 3, false}};
 
 /** Remove padding that is too much, add what is missing. */
 static void fix_padding(char *base64)
@@ -275,10 +297,9 @@ static int read_record(struct reader *rd, rpl_rrs_t *rrs, const char *line)
 		zs_set_processing(scanner, take_record, refuse_record, rrs);
 		zs_set_input_string(scanner, text, strlen(text));
 		zs_parse_all(scanner);
-		ret = rrs->len == before + 1
-				      ? kr_ok()
-				      : fail(rd, "not a record (%s): %s",
-						      zs_strerror(scanner->error.code), line);
+		ret = rrs->len == before + 1 ? kr_ok()
+					     : fail(rd, "not a record (%s): %s",
+						       zs_strerror(scanner->error.code), line);
 		zs_deinit(scanner);
 	}
 	free(scanner);
@@ -313,7 +334,8 @@ static int read_question(struct reader *rd, struct rpl_entry *entry, char *line)
 	entry->qclass = KNOT_CLASS_IN;
 	entry->has_question = true;
 	for (char *token; (token = next_token(&line));) {
-		if (knot_rrclass_from_string(token, &entry->qclass) == 0 || isdigit((unsigned char)*token))
+		if (knot_rrclass_from_string(token, &entry->qclass) == 0 ||
+			isdigit((unsigned char)*token))
 			continue;
 		if (knot_rrtype_from_string(token, &entry->qtype) != 0)
 			return fail(rd, "unknown type '%s'", token);
@@ -368,7 +390,8 @@ static int read_entry(struct reader *rd, struct rpl_entry *entry)
 			ret = read_words(rd, adjust_words, rest, &entry->adjust);
 		} else if (strcmp(line, "MANDATORY") == 0) {
 			entry->is_mandatory = true;
-		} else if ((rest = after_word(line, "REPLY")) || (rest = after_word(line, "FLAGS"))) {
+		} else if ((rest = after_word(line, "REPLY")) ||
+			   (rest = after_word(line, "FLAGS"))) {
 			ret = read_reply(rd, entry, rest);
 		} else if (strcmp(line, "RAW") == 0) {
 			ret = read_raw(rd, entry);

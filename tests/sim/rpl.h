@@ -133,7 +133,7 @@ struct rpl_way {
  * @param why    out: the first difference
  */
 bool rpl_matches(const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt,
-		struct rpl_way way, struct rpl_error *why);
+	struct rpl_way way, struct rpl_error *why);
 
 /**
  * Write the message of an entry.

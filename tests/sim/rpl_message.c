@@ -64,7 +64,7 @@ static const char *flags_text(uint16_t flags, char *buf, size_t size)
 		uint16_t bit;
 		const char *name;
 	} names[] = {{0x8000, "QR"}, {0x0400, "AA"}, {0x0200, "TC"}, {0x0100, "RD"}, {0x0080, "RA"},
-			{0x0020, "AD"}, {0x0010, "CD"}};
+		{0x0020, "AD"}, {0x0010, "CD"}};
 	buf[0] = '\0';
 	for (size_t i = 0; i < KR_COUNT_OF(names); ++i) {
 		if (flags & names[i].bit)
@@ -82,7 +82,7 @@ static uint16_t header_flags(const uint8_t *wire)
 static bool same_rr(const struct rpl_rr *rr, const knot_rrset_t *got, const knot_rdata_t *rdata)
 {
 	if (rr->type != got->type || rr->rclass != got->rclass ||
-			!knot_dname_is_case_equal(rr->owner, got->owner))
+		!knot_dname_is_case_equal(rr->owner, got->owner))
 		return false;
 	knot_rdata_t *ours = malloc(knot_rdata_size(rr->rdlen));
 	if (!ours)
@@ -93,7 +93,7 @@ static bool same_rr(const struct rpl_rr *rr, const knot_rrset_t *got, const knot
 	bool same = false;
 	/* Canonical form makes names inside of rdata comparable. */
 	if (owner && knot_rdataset_add(&ours_set, ours, NULL) == 0 &&
-			knot_rdataset_add(&theirs_set, rdata, NULL) == 0) {
+		knot_rdataset_add(&theirs_set, rdata, NULL) == 0) {
 		knot_rrset_t x = *got, y = *got;
 		x.owner = owner;
 		y.owner = owner;
@@ -112,11 +112,12 @@ static bool same_rr(const struct rpl_rr *rr, const knot_rrset_t *got, const knot
 }
 
 /** Take the record off the list of what is expected. */
-static bool take_expected(rpl_rrs_t *left, const knot_rrset_t *got, const knot_rdata_t *rdata,
-		bool with_ttl)
+static bool take_expected(
+	rpl_rrs_t *left, const knot_rrset_t *got, const knot_rdata_t *rdata, bool with_ttl)
 {
 	for (size_t i = 0; i < left->len; ++i) {
-		if (same_rr(&left->at[i], got, rdata) && (!with_ttl || left->at[i].ttl == got->ttl)) {
+		if (same_rr(&left->at[i], got, rdata) &&
+			(!with_ttl || left->at[i].ttl == got->ttl)) {
 			array_del(*left, i);
 			return true;
 		}
@@ -125,7 +126,7 @@ static bool take_expected(rpl_rrs_t *left, const knot_rrset_t *got, const knot_r
 }
 
 static bool same_section(const struct rpl_entry *entry, const knot_pkt_t *pkt, int section,
-		bool with_ttl, struct rpl_error *why)
+	bool with_ttl, struct rpl_error *why)
 {
 	static const char *const names[] = {"answer", "authority", "additional"};
 	const rpl_rrs_t *expected = &entry->sections[section - KNOT_ANSWER];
@@ -138,22 +139,24 @@ static bool same_section(const struct rpl_entry *entry, const knot_pkt_t *pkt, i
 	for (unsigned i = 0; same && i < sec->count; ++i) {
 		const knot_rrset_t *rr = knot_pkt_rr(sec, i);
 		const knot_rdata_t *rdata = rr->rrs.rdata;
-		for (int j = 0; same && j < rr->rrs.count; ++j, rdata = knot_rdataset_next((void *)rdata)) {
-			if (rr->type == KNOT_RRTYPE_OPT || take_expected(&left, rr, rdata, with_ttl))
+		for (int j = 0; same && j < rr->rrs.count;
+			++j, rdata = knot_rdataset_next((void *)rdata)) {
+			if (rr->type == KNOT_RRTYPE_OPT ||
+				take_expected(&left, rr, rdata, with_ttl))
 				continue;
 			same = differ(why, "%s: unexpected %s %s", names[section - KNOT_ANSWER],
-					dname_text(rr->owner), type_name(rr->type));
+				dname_text(rr->owner), type_name(rr->type));
 		}
 	}
 	if (same && left.len > 0)
 		same = differ(why, "%s: missing %s %s (%zu in all)", names[section - KNOT_ANSWER],
-				dname_text(left.at[0].owner), type_name(left.at[0].type), left.len);
+			dname_text(left.at[0].owner), type_name(left.at[0].type), left.len);
 	array_clear(left);
 	return same;
 }
 
-static bool same_question(const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt,
-		struct rpl_error *why)
+static bool same_question(
+	const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt, struct rpl_error *why)
 {
 	const knot_dname_t *qname = pkt->qname_size ? pkt->wire + KNOT_WIRE_HEADER_SIZE : NULL;
 	const unsigned any = RPL_QTYPE | RPL_QNAME | RPL_QCASE | RPL_SUBDOMAIN;
@@ -163,14 +166,15 @@ static bool same_question(const struct rpl_entry *entry, unsigned match, const k
 		return !entry->has_question && !qname ? true : differ(why, "no question");
 	if ((match & RPL_QTYPE) && entry->qtype != knot_pkt_qtype(pkt))
 		return differ(why, "type: expected %s, got %s", type_name(entry->qtype),
-				type_name(knot_pkt_qtype(pkt)));
-	if ((match & RPL_QCASE) && (knot_dname_size(entry->qname) != knot_dname_size(qname) ||
-				     memcmp(entry->qname, qname, knot_dname_size(qname)) != 0))
+			type_name(knot_pkt_qtype(pkt)));
+	if ((match & RPL_QCASE) &&
+		(knot_dname_size(entry->qname) != knot_dname_size(qname) ||
+			memcmp(entry->qname, qname, knot_dname_size(qname)) != 0))
 		return differ(why, "name with case: expected %s, got %s", dname_text(entry->qname),
-				dname_text(qname));
+			dname_text(qname));
 	if ((match & RPL_QNAME) && !knot_dname_is_case_equal(entry->qname, qname))
 		return differ(why, "name: expected %s, got %s", dname_text(entry->qname),
-				dname_text(qname));
+			dname_text(qname));
 	if (match & RPL_SUBDOMAIN) {
 		knot_dname_storage_t theirs, ours;
 		memcpy(theirs, qname, knot_dname_size(qname));
@@ -179,26 +183,26 @@ static bool same_question(const struct rpl_entry *entry, unsigned match, const k
 		knot_dname_to_lower(ours);
 		if (knot_dname_in_bailiwick(theirs, ours) < 0)
 			return differ(why, "name: %s is not below %s", dname_text(qname),
-					dname_text(entry->qname));
+				dname_text(entry->qname));
 	}
 	return true;
 }
 
-static bool same_header(const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt,
-		struct rpl_error *why)
+static bool same_header(
+	const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt, struct rpl_error *why)
 {
 	char ours[40], theirs[40];
 	const uint16_t flags = header_flags(pkt->wire);
 	if ((match & RPL_OPCODE) && entry->opcode != knot_wire_get_opcode(pkt->wire))
 		return differ(why, "opcode: expected %d, got %d", entry->opcode,
-				knot_wire_get_opcode(pkt->wire));
+			knot_wire_get_opcode(pkt->wire));
 	if ((match & RPL_RCODE) && entry->rcode != extended_rcode(pkt))
 		return differ(why, "rcode: expected %s, got %s", rcode_text(entry->rcode),
-				rcode_text(extended_rcode(pkt)));
+			rcode_text(extended_rcode(pkt)));
 	if ((match & RPL_FLAGS) && entry->flags != flags)
 		return differ(why, "flags: expected%s, got%s",
-				flags_text(entry->flags, ours, sizeof(ours)),
-				flags_text(flags, theirs, sizeof(theirs)));
+			flags_text(entry->flags, ours, sizeof(ours)),
+			flags_text(flags, theirs, sizeof(theirs)));
 	return true;
 }
 
@@ -213,22 +217,22 @@ static bool same_edns(unsigned match, const knot_pkt_t *pkt, struct rpl_error *w
 }
 
 bool rpl_matches(const struct rpl_entry *entry, unsigned match, const knot_pkt_t *pkt,
-		struct rpl_way way, struct rpl_error *why)
+	struct rpl_way way, struct rpl_error *why)
 {
 	if (!same_header(entry, match, pkt, why) || !same_question(entry, match, pkt, why) ||
-			!same_edns(match, pkt, why))
+		!same_edns(match, pkt, why))
 		return false;
 	if ((match & RPL_TCP) && !way.is_stream)
 		return differ(why, "expected over TCP");
 	if ((match & RPL_UDP) && way.is_stream)
 		return differ(why, "expected over UDP");
 	if ((match & RPL_NSID) &&
-			(!pkt->opt_rr || !knot_edns_get_option(pkt->opt_rr, KNOT_EDNS_OPTION_NSID, NULL)))
+		(!pkt->opt_rr || !knot_edns_get_option(pkt->opt_rr, KNOT_EDNS_OPTION_NSID, NULL)))
 		return differ(why, "expected an NSID");
 	static const unsigned sections[] = {RPL_ANSWER, RPL_AUTHORITY, RPL_ADDITIONAL};
 	for (int i = 0; i < 3; ++i) {
 		if ((match & sections[i]) &&
-				!same_section(entry, pkt, KNOT_ANSWER + i, match & RPL_TTL, why))
+			!same_section(entry, pkt, KNOT_ANSWER + i, match & RPL_TTL, why))
 			return false;
 	}
 	return true;
@@ -332,7 +336,7 @@ size_t rpl_write(const struct rpl_entry *entry, struct bytes query, uint8_t *out
 		knot_wire_write_u16(out + 6 + 2 * i, entry->sections[i].len);
 	}
 	const uint8_t opt[] = {0, 0, KNOT_RRTYPE_OPT, EDNS_PAYLOAD >> 8, EDNS_PAYLOAD & 0xff,
-			entry->rcode >> 4, 0, entry->dnssec_ok ? 0x80 : 0, 0, 0, 0};
+		entry->rcode >> 4, 0, entry->dnssec_ok ? 0x80 : 0, 0, 0, 0};
 	put(&wr, opt, sizeof(opt));
 	knot_wire_set_arcount(out, entry->sections[2].len + 1);
 	return wr.is_full ? 0 : wr.len;
@@ -364,8 +368,9 @@ static void print_section(const knot_pkt_t *pkt, int section, const char *indent
 
 void rpl_print(struct bytes msg, const char *indent)
 {
-	knot_pkt_t *pkt = msg.len >= KNOT_WIRE_HEADER_SIZE ? knot_pkt_new((void *)msg.at, msg.len, NULL)
-							   : NULL;
+	knot_pkt_t *pkt = msg.len >= KNOT_WIRE_HEADER_SIZE
+				  ? knot_pkt_new((void *)msg.at, msg.len, NULL)
+				  : NULL;
 	if (!pkt || knot_pkt_parse(pkt, KNOT_PF_KEEPWIRE) != 0) {
 		printf("%s(%zu octets, malformed)\n", indent, msg.len);
 		knot_pkt_free(pkt);
@@ -373,11 +378,11 @@ void rpl_print(struct bytes msg, const char *indent)
 	}
 	char flags[40];
 	printf("%sid %u%s %s %s %s%s\n", indent, knot_wire_get_id(msg.at),
-			flags_text(header_flags(msg.at), flags, sizeof(flags)),
-			rcode_text(extended_rcode(pkt)),
-			pkt->qname_size ? dname_text(pkt->wire + KNOT_WIRE_HEADER_SIZE) : "(no question)",
-			pkt->qname_size ? type_name(knot_pkt_qtype(pkt)) : "",
-			knot_pkt_has_dnssec(pkt) ? " DO" : "");
+		flags_text(header_flags(msg.at), flags, sizeof(flags)),
+		rcode_text(extended_rcode(pkt)),
+		pkt->qname_size ? dname_text(pkt->wire + KNOT_WIRE_HEADER_SIZE) : "(no question)",
+		pkt->qname_size ? type_name(knot_pkt_qtype(pkt)) : "",
+		knot_pkt_has_dnssec(pkt) ? " DO" : "");
 	for (int i = KNOT_ANSWER; i <= KNOT_ADDITIONAL; ++i)
 		print_section(pkt, i, indent);
 	knot_pkt_free(pkt);

@@ -16,8 +16,8 @@
 #include "tests/sim/simnet.h"
 
 #define ANSWER_TIMEOUT_MS 30000 /**< virtual; a request ends within 8 s */
-#define ASK_AGAIN_MAX 2		/**< how often a client repeats what got no answer in time */
-#define SCENARIO_SECONDS 60	/**< real time after which one counts as hung */
+#define ASK_AGAIN_MAX 2         /**< how often a client repeats what got no answer in time */
+#define SCENARIO_SECONDS 60     /**< real time after which one counts as hung */
 #define TRACE_INDENT "        "
 
 /** What the command line says. */
@@ -64,19 +64,19 @@ static void run_failed(struct run *run, const char *fmt, ...)
 }
 
 /** The scenario did not go as it should: of no interest when things are made to go wrong. */
-#define scenario_failed(run, ...) \
-	do { \
-		if (!(run)->options->survive) \
-			run_failed((run), __VA_ARGS__); \
+#define scenario_failed(run, ...)                                                                  \
+	do {                                                                                       \
+		if (!(run)->options->survive)                                                      \
+			run_failed((run), __VA_ARGS__);                                            \
 	} while (0)
 
 static void trace_message(const struct run *run, const char *what, const struct sockaddr *addr,
-		const char *how, struct bytes msg)
+	const char *how, struct bytes msg)
 {
 	if (!run->options->trace)
 		return;
 	printf("    [%ld] %6.3f s  %s %s %s\n", run->step, run->net.now_ms / 1000.0, what,
-			addr ? kr_straddr(addr) : "", how);
+		addr ? kr_straddr(addr) : "", how);
 	rpl_print(msg, TRACE_INDENT);
 }
 
@@ -97,11 +97,12 @@ static unsigned match_of(const struct rpl_entry *entry)
 }
 
 static struct rpl_entry *find_in_ranges(struct run *run, const union kr_sockaddr *server,
-		const knot_pkt_t *pkt, struct rpl_way way, bool *is_served)
+	const knot_pkt_t *pkt, struct rpl_way way, bool *is_served)
 {
 	for (size_t i = 0; i < run->sc->ranges.len; ++i) {
 		struct rpl_range *range = &run->sc->ranges.at[i];
-		if (run->step < range->first || run->step > range->last || !range_serves(range, server))
+		if (run->step < range->first || run->step > range->last ||
+			!range_serves(range, server))
 			continue;
 		*is_served = true;
 		for (size_t j = 0; j < range->entries.len; ++j) {
@@ -119,7 +120,7 @@ static struct rpl_entry *find_one_shot(struct run *run, const knot_pkt_t *pkt, s
 	for (size_t i = 0; i < run->sc->steps.len; ++i) {
 		struct rpl_step *step = &run->sc->steps.at[i];
 		if (step->type != RPL_STEP_REPLY || step->id < run->step || step->is_used ||
-				!rpl_matches(&step->entry, match_of(&step->entry), pkt, way, NULL))
+			!rpl_matches(&step->entry, match_of(&step->entry), pkt, way, NULL))
 			continue;
 		step->is_used = true;
 		return &step->entry;
@@ -137,8 +138,8 @@ static void describe_question(const knot_pkt_t *pkt, char *buf, size_t size)
 	snprintf(buf, size, "%s %s", name, type);
 }
 
-static struct rpl_entry *find_entry(struct run *run, const struct sim_arrival *arrival,
-		const knot_pkt_t *pkt)
+static struct rpl_entry *find_entry(
+	struct run *run, const struct sim_arrival *arrival, const knot_pkt_t *pkt)
 {
 	const struct rpl_way way = {.is_stream = arrival->is_stream};
 	bool is_served = false;
@@ -150,9 +151,9 @@ static struct rpl_entry *find_entry(struct run *run, const struct sim_arrival *a
 	if (!entry) {
 		char question[KNOT_DNAME_TXT_MAXLEN + 32];
 		describe_question(pkt, question, sizeof(question));
-		scenario_failed(run, "step %ld: nobody answered the upstream query %s at %s (%s)", run->step,
-				question, kr_straddr(&arrival->server->ip),
-				is_served ? "no entry matches" : "no range has this address");
+		scenario_failed(run, "step %ld: nobody answered the upstream query %s at %s (%s)",
+			run->step, question, kr_straddr(&arrival->server->ip),
+			is_served ? "no entry matches" : "no range has this address");
 	}
 	return entry;
 }
@@ -176,7 +177,7 @@ static enum sim_reaction serve(void *owner, struct sim_arrival *arrival)
 		return SIM_SILENCE;
 	arrival->reply_len = rpl_write(entry, arrival->query, arrival->reply);
 	trace_message(run, "<-", &arrival->server->ip, how,
-			(struct bytes){arrival->reply, arrival->reply_len});
+		(struct bytes){arrival->reply, arrival->reply_len});
 	return SIM_REPLY;
 }
 
@@ -188,7 +189,7 @@ static bool accepts(void *owner, const union kr_sockaddr *server)
 /* ---- the client ---- */
 
 static void take_answer(struct worker_client *client, const struct worker_query *query,
-		struct bytes wire, const struct kr_request *req)
+	struct bytes wire, const struct kr_request *req)
 {
 	struct run *run = (struct run *)((char *)client - offsetof(struct run, client));
 	run->is_over = true;
@@ -209,23 +210,25 @@ static void submit(struct run *run)
 	const bool is_v6 = stub && strchr(stub, ':');
 	union kr_sockaddr client = {0}, server = {0};
 	if (is_v6) {
-		client.ip6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(40000),
-				.sin6_addr = IN6ADDR_LOOPBACK_INIT};
+		client.ip6 = (struct sockaddr_in6){.sin6_family = AF_INET6,
+			.sin6_port = htons(40000),
+			.sin6_addr = IN6ADDR_LOOPBACK_INIT};
 		server.ip6 = client.ip6;
 		server.ip6.sin6_port = htons(KR_DNS_PORT);
 	} else {
-		client.ip4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(40000),
-				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		client.ip4 = (struct sockaddr_in){.sin_family = AF_INET,
+			.sin_port = htons(40000),
+			.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 		server.ip4 = client.ip4;
 		server.ip4.sin_port = htons(KR_DNS_PORT);
 	}
 	const struct worker_query query = {
-			.wire = {run->query, run->query_len},
-			.addr = &client.ip,
-			.dst_addr = &server.ip,
-			.flags.tcp = run->is_stream,
-			.comm_flags.tcp = run->is_stream,
-			.stream_id = -1,
+		.wire = {run->query, run->query_len},
+		.addr = &client.ip,
+		.dst_addr = &server.ip,
+		.flags.tcp = run->is_stream,
+		.comm_flags.tcp = run->is_stream,
+		.stream_id = -1,
 	};
 	run->is_over = false;
 	run->told = 0;
@@ -237,16 +240,18 @@ static void submit(struct run *run)
 }
 
 /** What holds whatever happens: one answer, in time, for a bounded number of packets. */
-static void check_limits(struct run *run, const struct rpl_step *step, uint64_t asked_ms, uint64_t sent)
+static void check_limits(
+	struct run *run, const struct rpl_step *step, uint64_t asked_ms, uint64_t sent)
 {
 	const uint64_t took_ms = run->net.now_ms - asked_ms;
 	if (run->told > 1)
 		run_failed(run, "step %ld (line %d): %d answers", step->id, step->line, run->told);
 	if (took_ms > KR_REQUEST_TIME_MS)
-		run_failed(run, "step %ld (line %d): took %u ms", step->id, step->line, (unsigned)took_ms);
+		run_failed(run, "step %ld (line %d): took %u ms", step->id, step->line,
+			(unsigned)took_ms);
 	if (run->net.sent - sent > KR_BUDGET_PACKETS_MAX)
 		run_failed(run, "step %ld (line %d): %u packets", step->id, step->line,
-				(unsigned)(run->net.sent - sent));
+			(unsigned)(run->net.sent - sent));
 }
 
 static void play_query(struct run *run, const struct rpl_step *step)
@@ -261,7 +266,8 @@ static void play_query(struct run *run, const struct rpl_step *step)
 		const uint64_t sent = run->net.sent;
 		submit(run);
 		if (!simnet_run(&run->net, asked_ms + ANSWER_TIMEOUT_MS, is_over, run)) {
-			run_failed(run, "step %ld (line %d): the request does not end", step->id, step->line);
+			run_failed(run, "step %ld (line %d): the request does not end", step->id,
+				step->line);
 			return;
 		}
 		check_limits(run, step, asked_ms, sent);
@@ -269,8 +275,8 @@ static void play_query(struct run *run, const struct rpl_step *step)
 			break;
 	}
 	if (run->answer_len > 0)
-		trace_message(run, "client gets", NULL, "",
-				(struct bytes){run->answer, run->answer_len});
+		trace_message(
+			run, "client gets", NULL, "", (struct bytes){run->answer, run->answer_len});
 	else if (run->options->trace)
 		printf("    [%ld] client gets nothing\n", run->step);
 }
@@ -279,16 +285,18 @@ static void play_check(struct run *run, const struct rpl_step *step)
 {
 	struct rpl_error why = {""};
 	if (run->answer_len == 0) {
-		scenario_failed(run, "step %ld (line %d): there is no answer to check", step->id, step->line);
+		scenario_failed(run, "step %ld (line %d): there is no answer to check", step->id,
+			step->line);
 		return;
 	}
 	knot_pkt_t *pkt = knot_pkt_new(run->answer, run->answer_len, NULL);
 	if (!pkt || knot_pkt_parse(pkt, KNOT_PF_KEEPWIRE) != 0 || pkt->parsed != pkt->size)
-		run_failed(run, "step %ld (line %d): the answer is malformed", step->id, step->line);
+		run_failed(
+			run, "step %ld (line %d): the answer is malformed", step->id, step->line);
 	else if (knot_wire_get_id(pkt->wire) != knot_wire_get_id(run->query))
 		run_failed(run, "step %ld (line %d): wrong id in the answer", step->id, step->line);
 	else if (!rpl_matches(&step->entry, match_of(&step->entry), pkt,
-				 (struct rpl_way){run->is_stream}, &why))
+			 (struct rpl_way){run->is_stream}, &why))
 		scenario_failed(run, "step %ld (line %d): %s", step->id, step->line, why.text);
 	knot_pkt_free(pkt);
 }
@@ -334,8 +342,9 @@ static void check_mandatory(struct run *run)
 		for (size_t j = 0; j < range->entries.len; ++j) {
 			const struct rpl_entry *entry = &range->entries.at[j];
 			if (entry->is_mandatory && !entry->was_used)
-				scenario_failed(run, "end: the mandatory entry of line %d was not used",
-						entry->line);
+				scenario_failed(run,
+					"end: the mandatory entry of line %d was not used",
+					entry->line);
 		}
 	}
 }
@@ -379,12 +388,12 @@ static void play(struct run *run, const char *cache_dir, bool minimize)
 		run->net.faults.delay_ms = delay_ms;
 	run->client.answer = take_answer;
 	const struct house_params params = {
-			.scenario = run->sc,
-			.net = &run->net,
-			.cache_dir = cache_dir,
-			.minimize = minimize,
-			.use_l0 = run->options->use_l0,
-			.extra = run->options->extra,
+		.scenario = run->sc,
+		.net = &run->net,
+		.cache_dir = cache_dir,
+		.minimize = minimize,
+		.use_l0 = run->options->use_l0,
+		.extra = run->options->extra,
 	};
 	struct house *house = house_open(&params, &run->failure);
 	if (house) {
@@ -426,8 +435,8 @@ static int play_file(const char *path, const struct options *options, bool minim
 	rpl_free(&sc);
 	remove_dir(cache_dir);
 	const bool is_failed = run->failure.text[0];
-	printf("%s %s (minimize %s)%s%s\n", is_failed ? "FAIL" : "ok  ", path, minimize ? "on" : "off",
-			is_failed ? ": " : "", run->failure.text);
+	printf("%s %s (minimize %s)%s%s\n", is_failed ? "FAIL" : "ok  ", path,
+		minimize ? "on" : "off", is_failed ? ": " : "", run->failure.text);
 	fflush(stdout);
 	free(run);
 	return is_failed;
@@ -448,8 +457,8 @@ static int play_apart(const char *path, const struct options *options, bool mini
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return 1;
 	if (!WIFEXITED(status)) {
-		printf("FAIL %s (minimize %s): died of signal %d (%s)\n", path, minimize ? "on" : "off",
-				WTERMSIG(status), strsignal(WTERMSIG(status)));
+		printf("FAIL %s (minimize %s): died of signal %d (%s)\n", path,
+			minimize ? "on" : "off", WTERMSIG(status), strsignal(WTERMSIG(status)));
 		return 1;
 	}
 	return WEXITSTATUS(status) != 0;
@@ -473,7 +482,8 @@ static void usage(void)
 {
 	printf("usage: sim [options] scenario.rpl...\n"
 	       "  --seed N             seed of the run\n"
-	       "  --minimize on|off|both|scenario   QNAME minimisation (default: as the scenario says)\n"
+	       "  --minimize on|off|both|scenario   QNAME minimisation (default: as the scenario "
+	       "says)\n"
 	       "  --loss P --duplicate P --garbage P   percent of datagrams\n"
 	       "  --delay MS --reorder one-way delay, constant or varying\n"
 	       "  --survive            check only what holds whatever goes wrong\n"
@@ -501,20 +511,20 @@ enum long_option {
 };
 
 static const struct option long_options[] = {
-		{"seed", required_argument, NULL, OPT_SEED},
-		{"minimize", required_argument, NULL, OPT_MINIMIZE},
-		{"loss", required_argument, NULL, OPT_LOSS},
-		{"duplicate", required_argument, NULL, OPT_DUPLICATE},
-		{"garbage", required_argument, NULL, OPT_GARBAGE},
-		{"delay", required_argument, NULL, OPT_DELAY},
-		{"reorder", no_argument, NULL, OPT_REORDER},
-		{"survive", no_argument, NULL, OPT_SURVIVE},
-		{"l0", no_argument, NULL, OPT_L0},
-		{"lua", required_argument, NULL, OPT_LUA},
-		{"in-process", no_argument, NULL, OPT_IN_PROCESS},
-		{"debug", no_argument, NULL, OPT_DEBUG},
-		{"help", no_argument, NULL, OPT_HELP},
-		{0},
+	{"seed", required_argument, NULL, OPT_SEED},
+	{"minimize", required_argument, NULL, OPT_MINIMIZE},
+	{"loss", required_argument, NULL, OPT_LOSS},
+	{"duplicate", required_argument, NULL, OPT_DUPLICATE},
+	{"garbage", required_argument, NULL, OPT_GARBAGE},
+	{"delay", required_argument, NULL, OPT_DELAY},
+	{"reorder", no_argument, NULL, OPT_REORDER},
+	{"survive", no_argument, NULL, OPT_SURVIVE},
+	{"l0", no_argument, NULL, OPT_L0},
+	{"lua", required_argument, NULL, OPT_LUA},
+	{"in-process", no_argument, NULL, OPT_IN_PROCESS},
+	{"debug", no_argument, NULL, OPT_DEBUG},
+	{"help", no_argument, NULL, OPT_HELP},
+	{0},
 };
 
 static int read_minimize(const char *text)

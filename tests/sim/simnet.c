@@ -140,9 +140,7 @@ time_t time(time_t *out)
 	return now.tv_sec;
 }
 
-void clock_set_loop(struct uv_loop_s *loop)
-{
-}
+void clock_set_loop(struct uv_loop_s *loop) {}
 
 static void tell_time(struct simnet *net)
 {
@@ -208,7 +206,7 @@ static void op_listen(struct netio *io, const struct netio_events *events)
 }
 
 static int op_udp_open(struct netio *io, const struct sockaddr *dst, const struct sockaddr *src,
-		void *owner, struct netio_udp **out)
+	void *owner, struct netio_udp **out)
 {
 	struct netio_udp *udp = calloc(1, sizeof(*udp));
 	if (!udp)
@@ -221,8 +219,8 @@ static int op_udp_open(struct netio *io, const struct sockaddr *dst, const struc
 	return kr_ok();
 }
 
-static void datagram_leaves(struct netio_udp *udp, enum event_kind kind, const void *data, size_t len,
-		uint64_t after_ms)
+static void datagram_leaves(struct netio_udp *udp, enum event_kind kind, const void *data,
+	size_t len, uint64_t after_ms)
 {
 	struct simnet *net = udp->net;
 	const int copies = chance(net, net->faults.duplicate) ? 2 : 1;
@@ -250,7 +248,7 @@ static void op_udp_close(struct netio_udp *udp)
 }
 
 static void on_stream(struct netio_stream *st, enum event_kind kind, const void *data, size_t len,
-		int err, uint64_t after_ms)
+	int err, uint64_t after_ms)
 {
 	struct simnet *net = st->net;
 	struct sim_event *event = event_new(kind, data, len);
@@ -262,8 +260,7 @@ static void on_stream(struct netio_stream *st, enum event_kind kind, const void 
 }
 
 static int op_stream_open(struct netio *io, enum netio_stream_kind kind, const struct sockaddr *dst,
-		const struct sockaddr *src, const void *tls_params, void *owner,
-		struct netio_stream **out)
+	const struct sockaddr *src, const void *tls_params, void *owner, struct netio_stream **out)
 {
 	struct simnet *net = (struct simnet *)io;
 	struct netio_stream *st = calloc(1, sizeof(*st));
@@ -325,16 +322,16 @@ static uint64_t op_cpu_us(struct netio *io)
 }
 
 static const struct netio_ops ops = {
-		.listen = op_listen,
-		.udp_open = op_udp_open,
-		.udp_send = op_udp_send,
-		.udp_close = op_udp_close,
-		.stream_open = op_stream_open,
-		.stream_send = op_stream_send,
-		.stream_close = op_stream_close,
-		.timer_start = op_timer_start,
-		.timer_stop = op_timer_stop,
-		.cpu_us = op_cpu_us,
+	.listen = op_listen,
+	.udp_open = op_udp_open,
+	.udp_send = op_udp_send,
+	.udp_close = op_udp_close,
+	.stream_open = op_stream_open,
+	.stream_send = op_stream_send,
+	.stream_close = op_stream_close,
+	.timer_start = op_timer_start,
+	.timer_stop = op_timer_stop,
+	.cpu_us = op_cpu_us,
 };
 
 /* ---- servers ---- */
@@ -363,24 +360,26 @@ static void send_garbage(struct netio_udp *udp, const uint8_t *reply, size_t len
 	}
 }
 
-static void reply_udp(struct netio_udp *udp, enum sim_reaction reaction, struct sim_arrival *arrival)
+static void reply_udp(
+	struct netio_udp *udp, enum sim_reaction reaction, struct sim_arrival *arrival)
 {
 	struct simnet *net = udp->net;
 	if (reaction == SIM_REPLY) {
 		if (chance(net, net->faults.garbage))
 			send_garbage(udp, arrival->reply, arrival->reply_len);
-		datagram_leaves(udp, EVENT_DATAGRAM, arrival->reply, arrival->reply_len,
-				arrival->delay_ms);
+		datagram_leaves(
+			udp, EVENT_DATAGRAM, arrival->reply, arrival->reply_len, arrival->delay_ms);
 	} else if (reaction == SIM_ICMP) {
 		datagram_leaves(udp, EVENT_DATAGRAM, NULL, 0, arrival->delay_ms);
 	}
 }
 
-static void reply_stream(struct netio_stream *st, enum sim_reaction reaction,
-		struct sim_arrival *arrival)
+static void reply_stream(
+	struct netio_stream *st, enum sim_reaction reaction, struct sim_arrival *arrival)
 {
 	if (reaction == SIM_REPLY)
-		on_stream(st, EVENT_MESSAGE, arrival->reply, arrival->reply_len, 0, arrival->delay_ms);
+		on_stream(st, EVENT_MESSAGE, arrival->reply, arrival->reply_len, 0,
+			arrival->delay_ms);
 	else if (reaction != SIM_SILENCE)
 		on_stream(st, EVENT_CLOSED, NULL, 0, 0, arrival->delay_ms);
 }
@@ -391,11 +390,11 @@ static void at_server(struct simnet *net, struct sim_event *event)
 	if (!reply)
 		abort();
 	struct sim_arrival arrival = {
-			.server = event->udp ? &event->udp->dst : &event->stream->dst,
-			.kind = event->stream ? event->stream->kind : NETIO_TCP,
-			.is_stream = event->stream != NULL,
-			.query = {event->data, event->len},
-			.reply = reply,
+		.server = event->udp ? &event->udp->dst : &event->stream->dst,
+		.kind = event->stream ? event->stream->kind : NETIO_TCP,
+		.is_stream = event->stream != NULL,
+		.query = {event->data, event->len},
+		.reply = reply,
 	};
 	const enum sim_reaction reaction = net->server(net->owner, &arrival);
 	if (event->udp)

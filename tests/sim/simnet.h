@@ -28,9 +28,9 @@ struct sim_arrival {
 	enum netio_stream_kind kind; /**< of streams */
 	bool is_stream;
 	struct bytes query;
-	uint8_t *reply;		     /**< room for KR_DNS_WIRE_MAX */
+	uint8_t *reply; /**< room for KR_DNS_WIRE_MAX */
 	size_t reply_len;
-	uint64_t delay_ms;	     /**< additional delay of the reply */
+	uint64_t delay_ms; /**< additional delay of the reply */
 };
 typedef enum sim_reaction (*sim_server_f)(void *owner, struct sim_arrival *arrival);
 /** Does anybody accept streams at this address? */
@@ -38,19 +38,19 @@ typedef bool (*sim_accepts_f)(void *owner, const union kr_sockaddr *server);
 
 /** What goes wrong. Probabilities are in percent. */
 struct sim_faults {
-	unsigned loss;	     /**< datagrams lost, each way */
-	unsigned duplicate;  /**< datagrams that arrive twice */
-	unsigned delay_ms;   /**< one-way delay */
-	bool reorder;	     /**< delays vary from none to three times delay_ms */
-	unsigned garbage;    /**< datagrams that are preceded by a forged or broken one */
+	unsigned loss;      /**< datagrams lost, each way */
+	unsigned duplicate; /**< datagrams that arrive twice */
+	unsigned delay_ms;  /**< one-way delay */
+	bool reorder;       /**< delays vary from none to three times delay_ms */
+	unsigned garbage;   /**< datagrams that are preceded by a forged or broken one */
 };
 
 struct sim_event;
 
 struct simnet {
-	struct netio io;	       /**< must be first */
+	struct netio io; /**< must be first */
 	const struct netio_events *events;
-	struct kr_context *ctx;	       /**< whose clock is driven */
+	struct kr_context *ctx;        /**< whose clock is driven */
 	void (*turn_end)(void *owner); /**< end of each loop turn; may be NULL */
 
 	sim_server_f server;
@@ -60,12 +60,12 @@ struct simnet {
 	bool trace;
 
 	uint64_t now_ms;
-	int64_t wall_s;		       /**< wall clock at virtual time 0 */
+	int64_t wall_s; /**< wall clock at virtual time 0 */
 	uint64_t rng[4];
-	struct sim_event *queue;       /**< ordered by time, then by age */
-	uint64_t sent;		       /**< messages sent to servers */
-	uint64_t open;		       /**< sockets and streams open now */
-	uint64_t timers;	       /**< timers running now */
+	struct sim_event *queue; /**< ordered by time, then by age */
+	uint64_t sent;           /**< messages sent to servers */
+	uint64_t open;           /**< sockets and streams open now */
+	uint64_t timers;         /**< timers running now */
 };
 
 /** Virtual time starts at 1 s so that no timer is due at 0. @param seed 0 is as good as any */

@@ -20,7 +20,7 @@ enum reaction {
 	NI = KNOT_RCODE_NOTIMPL,
 	RF = KNOT_RCODE_REFUSED,
 	BV = KNOT_RCODE_BADVERS,
-	RESOLVE = 100, /**< it becomes a request; on a dead network: SERVFAIL */
+	RESOLVE = 100,    /**< it becomes a request; on a dead network: SERVFAIL */
 	ANY_ANSWER = 101, /**< FE or a request */
 };
 
@@ -52,7 +52,8 @@ static void put_u16(struct msg *m, uint16_t value)
 	m->len += 2;
 }
 
-static void header(struct msg *m, uint16_t flags, uint16_t qd, uint16_t an, uint16_t ns, uint16_t ar)
+static void header(
+	struct msg *m, uint16_t flags, uint16_t qd, uint16_t an, uint16_t ns, uint16_t ar)
 {
 	put_u16(m, 0x4242);
 	put_u16(m, flags);
@@ -306,15 +307,15 @@ struct subnet {
 	size_t len;
 };
 static const struct subnet subnets[] = {
-		{{0, 0, 24, 0, 192, 0, 2}, 7},	  /* no family */
-		{{0, 3, 24, 0, 192, 0, 2}, 7},	  /* unknown family */
-		{{0, 1, 33, 0, 192, 0, 2, 1}, 8}, /* too long a prefix */
-		{{0, 1, 20, 0, 192, 0, 2}, 7},	  /* host bits set: .2 under /20 */
-		{{0, 1, 24, 8, 192, 0, 2}, 7},	  /* scope in a query */
-		{{0, 1, 24}, 3},		  /* cut */
-		{{0, 1, 24, 0, 192, 0}, 6},	  /* address shorter than the prefix */
-		{{0, 1, 24, 0, 192, 0, 2}, 7},	  /* good */
-		{{0, 1, 0, 0}, 4},		  /* good: do not tell */
+	{{0, 0, 24, 0, 192, 0, 2}, 7},    /* no family */
+	{{0, 3, 24, 0, 192, 0, 2}, 7},    /* unknown family */
+	{{0, 1, 33, 0, 192, 0, 2, 1}, 8}, /* too long a prefix */
+	{{0, 1, 20, 0, 192, 0, 2}, 7},    /* host bits set: .2 under /20 */
+	{{0, 1, 24, 8, 192, 0, 2}, 7},    /* scope in a query */
+	{{0, 1, 24}, 3},                  /* cut */
+	{{0, 1, 24, 0, 192, 0}, 6},       /* address shorter than the prefix */
+	{{0, 1, 24, 0, 192, 0, 2}, 7},    /* good */
+	{{0, 1, 0, 0}, 4},                /* good: do not tell */
 };
 static void b_subnet(struct msg *m, unsigned i)
 {
@@ -323,114 +324,114 @@ static void b_subnet(struct msg *m, unsigned i)
 
 /** The catalogue of bad input, client messages; reactions are the contract. */
 static const struct row rows[] = {
-		{"I-01 empty", b_empty, 0, DROP},
-		{"I-02 1 octet", b_empty, 1, DROP},
-		{"I-02 11 octets", b_empty, 11, DROP},
-		{"I-03 header only", b_header_only, 0, FE},
-		{"I-04 QR", b_flags, 0x8100, DROP},
-		{"I-05 two equal questions", b_two_questions, KNOT_RRTYPE_A, FE},
-		{"I-06 two questions", b_two_questions, KNOT_RRTYPE_AAAA, FE},
-		{"I-07 65535 questions", b_header_only, 65535, FE},
-		{"I-08 question missing", b_header_only, 1, FE},
-		{"I-09 name not terminated", b_name_unterminated, 0, FE},
-		{"I-10 name of 256", b_name_long, 256, FE},
-		{"I-11 name of 255", b_name_long, 255, RESOLVE},
-		{"I-11 127 labels", b_name_deep, 127, RESOLVE},
-		{"I-12 label type 01", b_label, 64, FE},
-		{"I-12 label type 10", b_label, 0x80, FE},
-		{"I-12 label 191", b_label, 191, FE},
-		{"I-13 pointer to itself", b_pointer, 12, FE},
-		{"I-14 pointer forward", b_pointer, 18, FE},
-		{"I-14 pointer past the end", b_pointer, 500, FE},
-		{"I-15 pointer into the header", b_pointer, 4, FE},
-		{"I-16 pointer to later octets", b_pointer, 20, FE},
-		{"I-17 cut by 1", b_cut, 1, FE},
-		{"I-17 cut by 2", b_cut, 2, FE},
-		{"I-17 cut by 3", b_cut, 3, FE},
-		{"I-18 class 0", b_class, 0, NI},
-		{"I-18 class ANY", b_class, KNOT_CLASS_ANY, NI},
-		{"I-18 class NONE", b_class, KNOT_CLASS_NONE, NI},
-		{"I-18 class CH", b_class, KNOT_CLASS_CH, RF},
-		{"I-18 class HS", b_class, 4, NI},
-		{"I-18 class 65535", b_class, 65535, NI},
-		{"I-19 type 0", b_type, 0, FE},
-		{"I-19 type OPT", b_type, 41, FE},
-		{"I-19 type 128", b_type, 128, FE},
-		{"I-19 type TKEY", b_type, 249, NI},
-		{"I-19 type TSIG", b_type, 250, NI},
-		{"I-19 type IXFR", b_type, 251, RF},
-		{"I-19 type AXFR", b_type, 252, RF},
-		{"I-19 type MAILA", b_type, 254, NI},
-		{"I-20 type 65280", b_type, 65280, RESOLVE},
-		{"I-20 type 65535", b_type, 65535, RESOLVE},
-		{"I-21 record in ANSWER", b_record, 1, RESOLVE},
-		{"I-21 record missing in ANSWER", b_record_missing, 1, FE},
-		{"I-22 record in AUTHORITY", b_record, 2, RESOLVE},
-		{"I-22 record missing in AUTHORITY", b_record_missing, 2, FE},
-		{"I-23 65535 additional records, one there", b_arcount, 65535, FE},
-		{"I-24 1 octet behind", b_trailing, 1, FE},
-		{"I-24 400 octets behind", b_trailing, 400, FE},
-		{"I-25 two OPT", b_two_opts, 0, FE},
-		{"I-26 OPT below com", b_opt_owner, 0, FE},
-		{"I-26 OPT in ANSWER", b_opt_in_answer, 0, FE},
-		{"I-27 OPT longer than the message", b_opt_rdlength, 5, FE},
-		{"I-27 OPT shorter than its option", b_opt_rdlength, 3, FE},
-		{"I-28 option of 65535", b_option_length, 65535, FE},
-		{"I-28 option of 3 in 2", b_option_length, 3, FE},
-		{"I-29 16000 options", b_many_options, 16000, FE, true},
-		{"I-29 32 options", b_many_options, 32, RESOLVE},
-		{"I-30 EDNS version 1", b_version, 1, BV},
-		{"I-30 EDNS version 255", b_version, 255, BV},
-		{"I-31 payload 0", b_payload, 0, RESOLVE},
-		{"I-31 payload 1", b_payload, 1, RESOLVE},
-		{"I-31 payload 511", b_payload, 511, RESOLVE},
-		{"I-31 payload 65535", b_payload, 65535, RESOLVE},
-		{"I-32 DO and all Z bits", b_edns_flags, 0xffff, RESOLVE},
-		{"I-33 extended rcode", b_ext_rcode, 255, RESOLVE},
-		{"I-34 cookie of 0", b_cookie, 0, FE},
-		{"I-34 cookie of 1", b_cookie, 1, FE},
-		{"I-34 cookie of 7", b_cookie, 7, FE},
-		{"I-34 cookie of 9", b_cookie, 9, FE},
-		{"I-34 cookie of 15", b_cookie, 15, FE},
-		{"I-34 cookie of 33 is legal", b_cookie, 33, RESOLVE},
-		{"I-34 cookie of 41", b_cookie, 41, FE},
-		{"I-35 cookie of 8", b_cookie, 8, RESOLVE},
-		{"I-35 cookie of 24", b_cookie, 24, RESOLVE},
-		{"I-36 subnet without family", b_subnet, 0, FE},
-		{"I-36 subnet of unknown family", b_subnet, 1, FE},
-		{"I-36 subnet prefix too long", b_subnet, 2, FE},
-		{"I-36 subnet with host bits", b_subnet, 3, FE},
-		{"I-36 subnet with scope", b_subnet, 4, FE},
-		{"I-36 subnet cut", b_subnet, 5, FE},
-		{"I-36 subnet address short", b_subnet, 6, FE},
-		{"I-36 subnet good", b_subnet, 7, RESOLVE},
-		{"I-36 subnet of nobody", b_subnet, 8, RESOLVE},
-		{"I-37 keepalive over UDP", b_keepalive, 0, RESOLVE},
-		{"I-37 keepalive with data over UDP", b_keepalive, 2, RESOLVE},
-		{"I-37 keepalive over TCP", b_keepalive, 0, RESOLVE, true},
-		{"I-37 keepalive with data over TCP", b_keepalive, 2, FE, true},
-		{"I-38 padding of 65000", b_padding, 65000, RESOLVE, true},
-		{"I-39 odd NSID", b_odd_option, 3, RESOLVE},
-		{"I-39 odd DAU", b_odd_option, 5, RESOLVE},
-		{"I-39 odd DHU", b_odd_option, 6, RESOLVE},
-		{"I-39 odd N3U", b_odd_option, 7, RESOLVE},
-		{"I-39 odd CHAIN", b_odd_option, 13, RESOLVE},
-		{"I-39 odd KEY-TAG", b_odd_option, 14, RESOLVE},
-		{"I-39 odd EDE", b_odd_option, 15, RESOLVE},
-		{"I-39 odd REPORT-CHANNEL", b_odd_option, 18, RESOLVE},
-		{"I-40 opcode 1", b_flags, 0x0900, NI},
-		{"I-40 opcode STATUS", b_flags, 0x1100, NI},
-		{"I-40 opcode 3", b_flags, 0x1900, NI},
-		{"I-40 opcode NOTIFY", b_flags, 0x2100, NI},
-		{"I-40 opcode UPDATE", b_flags, 0x2900, NI},
-		{"I-40 opcode DSO", b_flags, 0x3100, NI},
-		{"I-40 opcode 15", b_flags, 0x7900, NI},
-		{"I-43 malformed TSIG", b_tsig, 0, ANY_ANSWER},
-		{"I-44 odd octets in the name", b_odd_octets, 0, RESOLVE},
-		{"I-47 65535 octets", b_trailing, 65502, FE, true},
-		{"I-58 65507 octets", b_trailing, 65474, FE},
-		{"good", b_good, 0, RESOLVE},
-		{"good over TCP", b_good, 0, RESOLVE, true},
+	{"I-01 empty", b_empty, 0, DROP},
+	{"I-02 1 octet", b_empty, 1, DROP},
+	{"I-02 11 octets", b_empty, 11, DROP},
+	{"I-03 header only", b_header_only, 0, FE},
+	{"I-04 QR", b_flags, 0x8100, DROP},
+	{"I-05 two equal questions", b_two_questions, KNOT_RRTYPE_A, FE},
+	{"I-06 two questions", b_two_questions, KNOT_RRTYPE_AAAA, FE},
+	{"I-07 65535 questions", b_header_only, 65535, FE},
+	{"I-08 question missing", b_header_only, 1, FE},
+	{"I-09 name not terminated", b_name_unterminated, 0, FE},
+	{"I-10 name of 256", b_name_long, 256, FE},
+	{"I-11 name of 255", b_name_long, 255, RESOLVE},
+	{"I-11 127 labels", b_name_deep, 127, RESOLVE},
+	{"I-12 label type 01", b_label, 64, FE},
+	{"I-12 label type 10", b_label, 0x80, FE},
+	{"I-12 label 191", b_label, 191, FE},
+	{"I-13 pointer to itself", b_pointer, 12, FE},
+	{"I-14 pointer forward", b_pointer, 18, FE},
+	{"I-14 pointer past the end", b_pointer, 500, FE},
+	{"I-15 pointer into the header", b_pointer, 4, FE},
+	{"I-16 pointer to later octets", b_pointer, 20, FE},
+	{"I-17 cut by 1", b_cut, 1, FE},
+	{"I-17 cut by 2", b_cut, 2, FE},
+	{"I-17 cut by 3", b_cut, 3, FE},
+	{"I-18 class 0", b_class, 0, NI},
+	{"I-18 class ANY", b_class, KNOT_CLASS_ANY, NI},
+	{"I-18 class NONE", b_class, KNOT_CLASS_NONE, NI},
+	{"I-18 class CH", b_class, KNOT_CLASS_CH, RF},
+	{"I-18 class HS", b_class, 4, NI},
+	{"I-18 class 65535", b_class, 65535, NI},
+	{"I-19 type 0", b_type, 0, FE},
+	{"I-19 type OPT", b_type, 41, FE},
+	{"I-19 type 128", b_type, 128, FE},
+	{"I-19 type TKEY", b_type, 249, NI},
+	{"I-19 type TSIG", b_type, 250, NI},
+	{"I-19 type IXFR", b_type, 251, RF},
+	{"I-19 type AXFR", b_type, 252, RF},
+	{"I-19 type MAILA", b_type, 254, NI},
+	{"I-20 type 65280", b_type, 65280, RESOLVE},
+	{"I-20 type 65535", b_type, 65535, RESOLVE},
+	{"I-21 record in ANSWER", b_record, 1, RESOLVE},
+	{"I-21 record missing in ANSWER", b_record_missing, 1, FE},
+	{"I-22 record in AUTHORITY", b_record, 2, RESOLVE},
+	{"I-22 record missing in AUTHORITY", b_record_missing, 2, FE},
+	{"I-23 65535 additional records, one there", b_arcount, 65535, FE},
+	{"I-24 1 octet behind", b_trailing, 1, FE},
+	{"I-24 400 octets behind", b_trailing, 400, FE},
+	{"I-25 two OPT", b_two_opts, 0, FE},
+	{"I-26 OPT below com", b_opt_owner, 0, FE},
+	{"I-26 OPT in ANSWER", b_opt_in_answer, 0, FE},
+	{"I-27 OPT longer than the message", b_opt_rdlength, 5, FE},
+	{"I-27 OPT shorter than its option", b_opt_rdlength, 3, FE},
+	{"I-28 option of 65535", b_option_length, 65535, FE},
+	{"I-28 option of 3 in 2", b_option_length, 3, FE},
+	{"I-29 16000 options", b_many_options, 16000, FE, true},
+	{"I-29 32 options", b_many_options, 32, RESOLVE},
+	{"I-30 EDNS version 1", b_version, 1, BV},
+	{"I-30 EDNS version 255", b_version, 255, BV},
+	{"I-31 payload 0", b_payload, 0, RESOLVE},
+	{"I-31 payload 1", b_payload, 1, RESOLVE},
+	{"I-31 payload 511", b_payload, 511, RESOLVE},
+	{"I-31 payload 65535", b_payload, 65535, RESOLVE},
+	{"I-32 DO and all Z bits", b_edns_flags, 0xffff, RESOLVE},
+	{"I-33 extended rcode", b_ext_rcode, 255, RESOLVE},
+	{"I-34 cookie of 0", b_cookie, 0, FE},
+	{"I-34 cookie of 1", b_cookie, 1, FE},
+	{"I-34 cookie of 7", b_cookie, 7, FE},
+	{"I-34 cookie of 9", b_cookie, 9, FE},
+	{"I-34 cookie of 15", b_cookie, 15, FE},
+	{"I-34 cookie of 33 is legal", b_cookie, 33, RESOLVE},
+	{"I-34 cookie of 41", b_cookie, 41, FE},
+	{"I-35 cookie of 8", b_cookie, 8, RESOLVE},
+	{"I-35 cookie of 24", b_cookie, 24, RESOLVE},
+	{"I-36 subnet without family", b_subnet, 0, FE},
+	{"I-36 subnet of unknown family", b_subnet, 1, FE},
+	{"I-36 subnet prefix too long", b_subnet, 2, FE},
+	{"I-36 subnet with host bits", b_subnet, 3, FE},
+	{"I-36 subnet with scope", b_subnet, 4, FE},
+	{"I-36 subnet cut", b_subnet, 5, FE},
+	{"I-36 subnet address short", b_subnet, 6, FE},
+	{"I-36 subnet good", b_subnet, 7, RESOLVE},
+	{"I-36 subnet of nobody", b_subnet, 8, RESOLVE},
+	{"I-37 keepalive over UDP", b_keepalive, 0, RESOLVE},
+	{"I-37 keepalive with data over UDP", b_keepalive, 2, RESOLVE},
+	{"I-37 keepalive over TCP", b_keepalive, 0, RESOLVE, true},
+	{"I-37 keepalive with data over TCP", b_keepalive, 2, FE, true},
+	{"I-38 padding of 65000", b_padding, 65000, RESOLVE, true},
+	{"I-39 odd NSID", b_odd_option, 3, RESOLVE},
+	{"I-39 odd DAU", b_odd_option, 5, RESOLVE},
+	{"I-39 odd DHU", b_odd_option, 6, RESOLVE},
+	{"I-39 odd N3U", b_odd_option, 7, RESOLVE},
+	{"I-39 odd CHAIN", b_odd_option, 13, RESOLVE},
+	{"I-39 odd KEY-TAG", b_odd_option, 14, RESOLVE},
+	{"I-39 odd EDE", b_odd_option, 15, RESOLVE},
+	{"I-39 odd REPORT-CHANNEL", b_odd_option, 18, RESOLVE},
+	{"I-40 opcode 1", b_flags, 0x0900, NI},
+	{"I-40 opcode STATUS", b_flags, 0x1100, NI},
+	{"I-40 opcode 3", b_flags, 0x1900, NI},
+	{"I-40 opcode NOTIFY", b_flags, 0x2100, NI},
+	{"I-40 opcode UPDATE", b_flags, 0x2900, NI},
+	{"I-40 opcode DSO", b_flags, 0x3100, NI},
+	{"I-40 opcode 15", b_flags, 0x7900, NI},
+	{"I-43 malformed TSIG", b_tsig, 0, ANY_ANSWER},
+	{"I-44 odd octets in the name", b_odd_octets, 0, RESOLVE},
+	{"I-47 65535 octets", b_trailing, 65502, FE, true},
+	{"I-58 65507 octets", b_trailing, 65474, FE},
+	{"good", b_good, 0, RESOLVE},
+	{"good over TCP", b_good, 0, RESOLVE, true},
 };
 
 /* ---- the resolver on a dead network ---- */
@@ -450,7 +451,7 @@ struct place {
 };
 
 static void take(struct worker_client *client, const struct worker_query *q, struct bytes wire,
-		const struct kr_request *req)
+	const struct kr_request *req)
 {
 	struct place *place = (struct place *)((char *)client - offsetof(struct place, client));
 	if (!wire.at) {
@@ -486,8 +487,10 @@ static int setup(void **state)
 	place->net.accepts = refuses;
 	place->net.owner = place;
 	place->client.answer = take;
-	const struct house_params params = {.scenario = &place->sc, .net = &place->net,
-			.cache_dir = place->dir, .minimize = true};
+	const struct house_params params = {.scenario = &place->sc,
+		.net = &place->net,
+		.cache_dir = place->dir,
+		.minimize = true};
 	place->house = house_open(&params, &error);
 	if (!place->house)
 		fail_msg("%s", error.text);
@@ -520,12 +523,12 @@ static int submit_from(struct place *place, const char *from, uint16_t port, boo
 	struct sockaddr *client = kr_straddr_socket(from, port, NULL);
 	struct sockaddr *server = kr_straddr_socket("192.0.2.99", 53, NULL);
 	const struct worker_query query = {
-			.wire = {place->msg.wire, place->msg.len},
-			.addr = client,
-			.dst_addr = server,
-			.flags.tcp = is_stream,
-			.comm_flags.tcp = is_stream,
-			.stream_id = -1,
+		.wire = {place->msg.wire, place->msg.len},
+		.addr = client,
+		.dst_addr = server,
+		.flags.tcp = is_stream,
+		.comm_flags.tcp = is_stream,
+		.stream_id = -1,
 	};
 	place->answers = place->silences = 0;
 	place->answer_len = 0;
@@ -554,7 +557,8 @@ static void check_refusal(struct place *place, const struct row *row)
 		fail_msg("%s: rcode %d instead of %d", row->id, rcode_of(place), row->reaction);
 	assert_memory_equal(place->answer, place->msg.wire, 2);
 	assert_true(knot_wire_get_qr(place->answer));
-	assert_int_equal(knot_wire_get_opcode(place->answer), knot_wire_get_opcode(place->msg.wire));
+	assert_int_equal(
+		knot_wire_get_opcode(place->answer), knot_wire_get_opcode(place->msg.wire));
 	assert_int_equal(knot_wire_get_ancount(place->answer), 0);
 	assert_true(place->answer_len <= place->msg.len + KNOT_EDNS_MIN_SIZE);
 }
@@ -575,7 +579,7 @@ static void play(struct place *place, const struct row *row)
 	case RESOLVE:
 		if (!became_request)
 			fail_msg("%s: refused with %d", row->id,
-					place->answer_len ? rcode_of(place) : -1);
+				place->answer_len ? rcode_of(place) : -1);
 		break;
 	case ANY_ANSWER:
 		if (!became_request && place->answers != 1)
@@ -623,9 +627,15 @@ static void impossible_sources(void **state)
 		uint16_t port;
 		bool is_dropped;
 	} sources[] = {
-			{"192.0.2.7", 0, true},	   {"192.0.2.7", 7, true},    {"192.0.2.7", 19, true},
-			{"192.0.2.7", 53, false},  {"224.0.0.1", 40000, true}, {"255.255.255.255", 40000, true},
-			{"ff02::1", 40000, true},  {"192.0.2.99", 53, true},  {"192.0.2.99", 40000, false},
+		{"192.0.2.7", 0, true},
+		{"192.0.2.7", 7, true},
+		{"192.0.2.7", 19, true},
+		{"192.0.2.7", 53, false},
+		{"224.0.0.1", 40000, true},
+		{"255.255.255.255", 40000, true},
+		{"ff02::1", 40000, true},
+		{"192.0.2.99", 53, true},
+		{"192.0.2.99", 40000, false},
 	};
 	struct place *place = *state;
 	for (size_t i = 0; i < KR_COUNT_OF(sources); ++i) {
@@ -633,19 +643,21 @@ static void impossible_sources(void **state)
 		b_header_only(&place->msg, 0);
 		const int ret = submit_from(place, sources[i].addr, sources[i].port, false);
 		if ((ret == kr_error(EBADMSG)) != sources[i].is_dropped ||
-				(place->answers == 0) != sources[i].is_dropped)
+			(place->answers == 0) != sources[i].is_dropped)
 			fail_msg("source %s#%d", sources[i].addr, sources[i].port);
 	}
 }
 
-/** B-35 and A-14: one prefix has a bounded number of questions pending, and of answers in a pulse. */
+/** B-35 and A-14: one prefix has a bounded number of questions pending, and of answers in a pulse.
+ */
 static void one_client_is_bounded(void **state)
 {
 	struct place *place = *state;
 	for (unsigned i = 0; i < 2000; ++i) {
 		place->msg.len = 0;
 		good(&place->msg, 0);
-		memcpy(place->msg.wire + 13, &(char[]){'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676}, 3);
+		memcpy(place->msg.wire + 13,
+			&(char[]){'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676}, 3);
 		char from[32];
 		snprintf(from, sizeof(from), "2001:db8:0:1%02x::%x", i & 0xff, i);
 		submit_from(place, from, 40000, false);
@@ -680,7 +692,8 @@ static void full_house_gives_way_to_the_new(void **state)
 	for (unsigned i = 0; i < WORKER_REQUESTS_MAX + 50; ++i) {
 		place->msg.len = 0;
 		good(&place->msg, 0);
-		memcpy(place->msg.wire + 13, &(char[]){'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676}, 3);
+		memcpy(place->msg.wire + 13,
+			&(char[]){'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676}, 3);
 		char from[32];
 		snprintf(from, sizeof(from), "10.%u.%u.1", i / 250, i % 250);
 		submit_from(place, from, 40000, false);
@@ -716,7 +729,8 @@ static void closing_with_requests_in_flight(void **state)
 	place->msg.len = 0;
 	good(&place->msg, 0);
 	submit_from(place, "192.0.2.7", 40000, true);
-	knot_pkt_t *pkt = worker_resolve_mk_pkt("example.net", KNOT_RRTYPE_AAAA, KNOT_CLASS_IN, NULL);
+	knot_pkt_t *pkt =
+		worker_resolve_mk_pkt("example.net", KNOT_RRTYPE_AAAA, KNOT_CLASS_IN, NULL);
 	assert_non_null(pkt);
 	assert_true(knot_wire_get_rd(pkt->wire) && knot_wire_get_ad(pkt->wire) && pkt->opt_rr);
 	struct qr_task *task = worker_resolve_start(pkt, (struct kr_qflags){0});
@@ -741,15 +755,15 @@ static void internal_query_needs_a_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(catalogue),
-			TEST(every_flag),
-			TEST(impossible_sources),
-			TEST(one_client_is_bounded),
-			TEST(same_question_is_bounded),
-			TEST(full_house_gives_way_to_the_new),
-			TEST(client_goes_away),
-			TEST(closing_with_requests_in_flight),
-			TEST(internal_query_needs_a_name),
+		TEST(catalogue),
+		TEST(every_flag),
+		TEST(impossible_sources),
+		TEST(one_client_is_bounded),
+		TEST(same_question_is_bounded),
+		TEST(full_house_gives_way_to_the_new),
+		TEST(client_goes_away),
+		TEST(closing_with_requests_in_flight),
+		TEST(internal_query_needs_a_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
