@@ -18,6 +18,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ADDRESSES = ('127.0.0.1', '::1')
+EXAMPLE = {False: 'example.com', True: 'alpha. SOA'}
 INSIDE = ['unshare', '--net', '--pid', '--fork', '--kill-child', '--mount-proc']
 
 
@@ -72,7 +73,8 @@ modules.load('hints > iterate')
 hints.root_file('{world.hints}')
 """)
         well = world.plan.well[0].name
-        print(f'run: the world is up; ask for example www.{well} or www.expired-sick.alpha.', flush=True)
+        print(f'run: the world is up; ask for www.{well} or www.expired-sick.alpha.; control socket in {folder}/control',
+              flush=True)
         return subprocess.call([kresd, '-n', *(f'--fd={fd}' for fd in fds), '-c', str(folder / 'world.conf'), *more, str(folder)],
                                pass_fds=fds)
 
@@ -89,7 +91,8 @@ def main():
     kresd = pathlib.Path(args.build).resolve() / 'daemon/kresd'
     port, sockets = find_port()
     where = ' and '.join(sorted({f'{s.getsockname()[0]}' for s in sockets}))
-    print(f'run: kresd on {where}, port {port} (UDP and TCP); try: kdig @127.0.0.1 -p {port} example.com +dnssec', flush=True)
+    print(f'run: kresd on {where}, port {port} (UDP and TCP); try: kdig @127.0.0.1 -p {port} {EXAMPLE[args.world]} +dnssec',
+          flush=True)
     if args.world:
         with tempfile.TemporaryDirectory(prefix='kresd-') as folder:
             return run_in_world(kresd, folder, sockets, more)

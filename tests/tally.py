@@ -1,25 +1,46 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Add up the JUnit files of a test run: a line a suite, what failed, and last `N passed, N failed`."""
+"""Add up the results of a test run: a line a suite, what failed, and last `N passed, N failed`."""
+import json
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as xml
 
 
+TAP_LINE = re.compile(r'^(not ok|ok) (.*)$', re.M)
+
+
 class Tally:
     def __init__(self):
-        self.passed, self.failures, self.skipped, self.seconds = 0, [], 0, 0.0
+        self.passed, self.failures, self.skipped = 0, [], 0
 
     def read(self, path):
-        for case in xml.parse(path).getroot().iter('testcase'):
-            name = f'{case.get("classname", "")} {case.get("name", "")}'.strip()
-            self.seconds += float(case.get('time') or 0)
-            if case.find('failure') is not None or case.find('error') is not None:
-                self.failures.append(name)
-            elif case.find('skipped') is not None:
-                self.skipped += 1
-            else:
-                self.passed += 1
+        if path.suffix == '.json':
+            for line in path.read_text().splitlines():
+                self._meson_test(json.loads(line))
+        else:
+            for case in xml.parse(path).getroot().iter('testcase'):
+                self._junit_case(case)
+
+    def _meson_test(self, test):
+        """A program may tell of its parts in TAP; one that does not is one test."""
+        parts = TAP_LINE.findall(test.get('stdout') or '')
+        failures = [f'{test["name"]} {part}' for verdict, part in parts if verdict == 'not ok']
+        skipped = sum('# skip' in part.lower() for _, part in parts)
+        is_good = test['result'] in ('OK', 'EXPECTEDFAIL')
+        self.skipped += skipped + (test['result'] == 'SKIP')
+        self.passed += len(parts) - len(failures) - skipped if parts else is_good
+        if not is_good and test['result'] != 'SKIP':
+            self.failures += failures or [f'{test["name"]} ({test["result"]})']
+
+    def _junit_case(self, case):
+        if case.find('failure') is not None or case.find('error') is not None:
+            self.failures.append(f'{case.get("classname", "")} {case.get("name", "")}'.strip())
+        elif case.find('skipped') is not None:
+            self.skipped += 1
+        else:
+            self.passed += 1
 
 
 def main(folder, suites, broken):
@@ -27,9 +48,9 @@ def main(folder, suites, broken):
     print('\nsuite     passed  failed  skipped')
     for suite in suites:
         tally = Tally()
-        files = sorted(pathlib.Path(folder).glob(f'{suite}.xml')) + sorted(pathlib.Path(folder).glob(f'{suite}-*.xml'))
-        for path in files:
-            tally.read(path)
+        for path in sorted(pathlib.Path(folder).iterdir()):
+            if re.match(rf'{suite}[.-]', path.name):
+                tally.read(path)
         if suite in broken and not tally.failures:
             tally.failures.append('(broke off)')
         if not tally.passed and not tally.failures:
