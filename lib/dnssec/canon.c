@@ -83,7 +83,8 @@ static size_t naptr_skip(const uint8_t *data, size_t len)
 	return at;
 }
 
-/** A6: prefix length and the rest of the address (RFC 2874 section 3.1); a prefix of 0 has no name. */
+/** A6: prefix length and the rest of the address (RFC 2874 section 3.1); a prefix of 0 has no name.
+ */
 static bool a6_skip(const uint8_t *data, size_t len, size_t *skip)
 {
 	if (len < 1 || data[0] == 0 || data[0] > 128)
@@ -147,7 +148,8 @@ static int sort_rdata(struct piece *pieces, uint8_t *copy, const knot_rrset_t *r
 	return kept;
 }
 
-/** Owner as signed: lower-case, the wildcard it came from if labels say so (RFC 4035 section 5.3.2). */
+/** Owner as signed: lower-case, the wildcard it came from if labels say so (RFC 4035
+ * section 5.3.2). */
 static size_t signed_owner(uint8_t *out, const knot_dname_t *owner, unsigned labels)
 {
 	const unsigned have = knot_dname_labels(owner, NULL);

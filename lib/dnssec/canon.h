@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Canonical form of RRsets (RFC 4034 section 6, RFC 6840 section 5.1): what a signature is made over.
+ * Canonical form of RRsets (RFC 4034 section 6, RFC 6840 section 5.1): what a signature is made
+ * over.
  */
 #pragma once
 

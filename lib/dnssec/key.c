@@ -90,8 +90,8 @@ bool dnssec_ds_is_usable(const knot_rdataset_t *set, const knot_rdata_t *ds)
 	return true;
 }
 
-int dnssec_key_digest(uint8_t *digest, uint8_t type, const knot_dname_t *owner,
-		const uint8_t *rdata, size_t len)
+int dnssec_key_digest(
+	uint8_t *digest, uint8_t type, const knot_dname_t *owner, const uint8_t *rdata, size_t len)
 {
 	gnutls_digest_algorithm_t alg;
 	switch (type) {
@@ -145,15 +145,16 @@ int dnssec_keyset_init(struct dnssec_keyset *set, const knot_rrset_t *dnskey)
 		return kr_error(ENOMEM);
 	set->rrset = dnskey;
 	const knot_rdata_t *rd = dnskey->rrs.rdata;
-	for (uint16_t i = 0; i < dnskey->rrs.count; ++i, rd = knot_rdataset_next((knot_rdata_t *)rd)) {
+	for (uint16_t i = 0; i < dnskey->rrs.count;
+		++i, rd = knot_rdataset_next((knot_rdata_t *)rd)) {
 		if (rd->len <= DNSKEY_FIXED)
 			continue; /* no key in it */
 		set->keys[set->count++] = (struct dnssec_key){
-				.rdata = rd,
-				.flags = knot_wire_read_u16(rd->data),
-				.tag = tag_of(rd->data, rd->len),
-				.protocol = rd->data[2],
-				.alg = rd->data[3],
+			.rdata = rd,
+			.flags = knot_wire_read_u16(rd->data),
+			.tag = tag_of(rd->data, rd->len),
+			.protocol = rd->data[2],
+			.alg = rd->data[3],
 		};
 	}
 	return kr_ok();
@@ -171,7 +172,7 @@ int dnssec_key_parse(struct dnssec_key *key)
 {
 	if (!key->is_parsed) {
 		key->parse_result = dnssec_pubkey_new(&key->pub, NULL, key->alg,
-				key->rdata->data + DNSKEY_FIXED, key->rdata->len - DNSKEY_FIXED);
+			key->rdata->data + DNSKEY_FIXED, key->rdata->len - DNSKEY_FIXED);
 		key->is_parsed = true;
 	}
 	return key->parse_result;

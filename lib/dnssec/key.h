@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * DNSKEY and DS records: key tags, flags, digests (RFC 4034, RFC 4509, RFC 5011), and a DNSKEY set made
- * ready for checking signatures. Keys are parsed when first needed and kept for the life of the set.
+ * DNSKEY and DS records: key tags, flags, digests (RFC 4034, RFC 4509, RFC 5011), and a DNSKEY set
+ * made ready for checking signatures. Keys are parsed when first needed and kept for the life of
+ * the set.
  */
 #pragma once
 
@@ -11,19 +12,16 @@
 
 struct dnssec_pubkey;
 
-#define DNSSEC_FLAG_ZONE 0x0100	  /**< RFC 4034 section 2.1.1 */
+#define DNSSEC_FLAG_ZONE 0x0100   /**< RFC 4034 section 2.1.1 */
 #define DNSSEC_FLAG_REVOKE 0x0080 /**< RFC 5011 section 7 */
-#define DNSSEC_FLAG_SEP 0x0001	  /**< RFC 4034 section 2.1.1 */
+#define DNSSEC_FLAG_SEP 0x0001    /**< RFC 4034 section 2.1.1 */
 
 /** @name Raw DNSKEY rdata of at least 4 bytes @{ */
 /** ZONE bit set, not revoked: may sign data of the zone. */
-KR_EXPORT KR_PURE
-bool kr_dnssec_key_zsk(const uint8_t *rdata);
+KR_EXPORT KR_PURE bool kr_dnssec_key_zsk(const uint8_t *rdata);
 /** ZONE and SEP bits set, not revoked. */
-KR_EXPORT KR_PURE
-bool kr_dnssec_key_ksk(const uint8_t *rdata);
-KR_EXPORT KR_PURE
-bool kr_dnssec_key_revoked(const uint8_t *rdata);
+KR_EXPORT KR_PURE bool kr_dnssec_key_ksk(const uint8_t *rdata);
+KR_EXPORT KR_PURE bool kr_dnssec_key_revoked(const uint8_t *rdata);
 /** @} */
 
 /**
@@ -32,13 +30,14 @@ bool kr_dnssec_key_revoked(const uint8_t *rdata);
  */
 KR_EXPORT
 int kr_dnssec_key_tag(uint16_t rrtype, const uint8_t *rdata, size_t len);
-/** Do two DNSKEY rdata hold the same key, whatever their flags? @return 0; 1 no; kr_error(EINVAL) */
+/** Do two DNSKEY rdata hold the same key, whatever their flags? @return 0; 1 no; kr_error(EINVAL)
+ */
 KR_EXPORT
 int kr_dnssec_key_match(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
-/** Can any record of the DS set be used: algorithm and digest both supported (RFC 6840 section 5.2)? */
-KR_EXPORT KR_PURE
-bool kr_ds_algo_support(const knot_rrset_t *ds);
+/** Can any record of the DS set be used: algorithm and digest both supported (RFC 6840
+ * section 5.2)? */
+KR_EXPORT KR_PURE bool kr_ds_algo_support(const knot_rrset_t *ds);
 /** SHA-1 counts only where nothing better stands in the set (RFC 4509 section 3). */
 KR_PURE
 bool dnssec_ds_is_usable(const knot_rdataset_t *set, const knot_rdata_t *ds);
@@ -48,8 +47,8 @@ bool dnssec_ds_is_usable(const knot_rdataset_t *set, const knot_rdata_t *ds);
  * @param digest out: at least DNSSEC_HASH_LEN_MAX bytes
  * @return length; kr_error(ENOTSUP) digest type; kr_error(EINVAL) malformed
  */
-int dnssec_key_digest(uint8_t *digest, uint8_t type, const knot_dname_t *owner,
-		const uint8_t *rdata, size_t len);
+int dnssec_key_digest(
+	uint8_t *digest, uint8_t type, const knot_dname_t *owner, const uint8_t *rdata, size_t len);
 /** @return 0 the DS is of this key; 1 it is not; kr_error(ENOTSUP) */
 int dnssec_ds_matches(const knot_rdata_t *ds, const knot_dname_t *owner, const knot_rdata_t *key);
 
@@ -61,9 +60,9 @@ struct dnssec_key {
 	uint8_t protocol;
 	uint8_t alg;
 
-	bool has_signed;	   /**< made a good signature before: tried first of those with its tag */
+	bool has_signed; /**< made a good signature before: tried first of those with its tag */
 	bool is_parsed;
-	int parse_result;	   /**< of dnssec_pubkey_new() */
+	int parse_result;          /**< of dnssec_pubkey_new() */
 	struct dnssec_pubkey *pub; /**< if parse_result is 0 */
 };
 
@@ -77,5 +76,6 @@ struct dnssec_keyset {
 /** @param dnskey must outlive the set @return 0, kr_error(EINVAL), kr_error(ENOMEM) */
 int dnssec_keyset_init(struct dnssec_keyset *set, const knot_rrset_t *dnskey);
 void dnssec_keyset_deinit(struct dnssec_keyset *set);
-/** Parse on first use. @return 0; kr_error(ENOTSUP) too expensive or unknown; kr_error(EINVAL) malformed */
+/** Parse on first use. @return 0; kr_error(ENOTSUP) too expensive or unknown; kr_error(EINVAL)
+ * malformed */
 int dnssec_key_parse(struct dnssec_key *key);

@@ -72,7 +72,8 @@ static size_t usable_count(const struct dnssec_nsecs *nsecs)
 	return KR_MIN(nsecs->count, KR_NSEC_MSG_MAX);
 }
 
-/** The name lies strictly between owner and next; the last record of a zone leads back to its apex. */
+/** The name lies strictly between owner and next; the last record of a zone leads back to its apex.
+ */
 static bool spans(const struct nsec *nsec, const knot_dname_t *name, const knot_dname_t *zone)
 {
 	if (knot_dname_cmp(nsec->owner, name) >= 0)
@@ -93,7 +94,8 @@ static bool covers(const struct nsec *nsec, const knot_dname_t *name, const knot
 }
 
 /** The record that covers the name. An empty non-terminal is covered, too. */
-static bool find_cover(const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
+static bool find_cover(
+	const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
 {
 	for (size_t i = 0; i < usable_count(nsecs); ++i) {
 		if (load(nsecs, i, nsec) && covers(nsec, name, nsecs->zone))
@@ -102,7 +104,8 @@ static bool find_cover(const struct dnssec_nsecs *nsecs, const knot_dname_t *nam
 	return false;
 }
 
-static bool find_match(const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
+static bool find_match(
+	const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
 {
 	for (size_t i = 0; i < usable_count(nsecs); ++i) {
 		if (load(nsecs, i, nsec) && knot_dname_is_equal(nsec->owner, name))
@@ -120,14 +123,15 @@ static unsigned encloser_labels(const struct nsec *cover, const knot_dname_t *na
 }
 
 /** Lower-case copy, checked to be in the zone. */
-static bool prepare(const struct dnssec_nsecs *nsecs, const knot_dname_t *name,
-		knot_dname_storage_t copy)
+static bool prepare(
+	const struct dnssec_nsecs *nsecs, const knot_dname_t *name, knot_dname_storage_t copy)
 {
 	knot_dname_copy_lower(copy, name);
 	return knot_dname_in_bailiwick(copy, nsecs->zone) >= 0;
 }
 
-/** The wildcard child of the ancestor with that many labels. @return false if too long for a name */
+/** The wildcard child of the ancestor with that many labels. @return false if too long for a name
+ */
 static bool wildcard_of(knot_dname_storage_t out, const knot_dname_t *name, unsigned labels)
 {
 	const knot_dname_t *encloser = dnssec_ancestor(name, labels);
@@ -140,7 +144,8 @@ static bool wildcard_of(knot_dname_storage_t out, const knot_dname_t *name, unsi
 }
 
 /** A record covers the name and the name is not an empty non-terminal. */
-static bool find_denial(const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
+static bool find_denial(
+	const struct dnssec_nsecs *nsecs, const knot_dname_t *name, struct nsec *nsec)
 {
 	return find_cover(nsecs, name, nsec) && !is_below(nsec->next, name);
 }
@@ -168,7 +173,7 @@ static bool denies_type(const struct nsec *nsec, uint16_t type, const knot_dname
 }
 
 int dnssec_nsec_nodata(const struct dnssec_nsecs *nsecs, const knot_dname_t *name, uint16_t type,
-		struct dnssec_proof *proof)
+	struct dnssec_proof *proof)
 {
 	knot_dname_storage_t qname, wildcard;
 	struct nsec nsec, wild;
@@ -184,13 +189,14 @@ int dnssec_nsec_nodata(const struct dnssec_nsecs *nsecs, const knot_dname_t *nam
 	if (is_below(nsec.next, qname))
 		return kr_ok(); /* empty non-terminal */
 	if (!wildcard_of(wildcard, qname, encloser_labels(&nsec, qname)) ||
-			!find_match(nsecs, wildcard, &wild) || !denies_type(&wild, type, nsecs->zone))
+		!find_match(nsecs, wildcard, &wild) || !denies_type(&wild, type, nsecs->zone))
 		return kr_error(ENOENT);
 	proof->is_wildcard = true;
 	return kr_ok();
 }
 
-int dnssec_nsec_wildcard(const struct dnssec_nsecs *nsecs, const knot_dname_t *name, unsigned labels)
+int dnssec_nsec_wildcard(
+	const struct dnssec_nsecs *nsecs, const knot_dname_t *name, unsigned labels)
 {
 	knot_dname_storage_t qname;
 	struct nsec cover;

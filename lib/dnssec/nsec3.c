@@ -9,8 +9,8 @@
 
 #include "lib/dnssec/canon.h"
 
-#define NSEC3_FIXED 5	      /* algorithm, flags, iterations, salt length */
-#define HASH_LABEL_LEN 32     /* base32hex of 20 bytes */
+#define NSEC3_FIXED 5     /* algorithm, flags, iterations, salt length */
+#define HASH_LABEL_LEN 32 /* base32hex of 20 bytes */
 #define HASH_LEN DNSSEC_NSEC3_HASH_LEN
 
 /** An NSEC3 record taken apart. */
@@ -30,8 +30,8 @@ struct chain {
 	uint16_t iterations;
 	uint8_t salt_len;
 	const uint8_t *salt;
-	uint32_t *blocks_left;	 /**< of the request or message */
-	uint32_t blocks_proof;	 /**< of this proof */
+	uint32_t *blocks_left; /**< of the request or message */
+	uint32_t blocks_proof; /**< of this proof */
 };
 
 /** One digit of base32hex (RFC 4648 section 7), either case. @return 0..31 or -1 */
@@ -65,7 +65,8 @@ static bool decode_hash(uint8_t hash[HASH_LEN], const uint8_t *text)
 /** The rdata is whole and of a kind that we understand (RFC 5155 section 8.2). */
 static bool is_readable(const knot_rdata_t *rd)
 {
-	if (rd->len < NSEC3_FIXED + 1 || rd->len < NSEC3_FIXED + 1 + (size_t)knot_nsec3_salt_len(rd))
+	if (rd->len < NSEC3_FIXED + 1 ||
+		rd->len < NSEC3_FIXED + 1 + (size_t)knot_nsec3_salt_len(rd))
 		return false;
 	const size_t head = NSEC3_FIXED + 1 + knot_nsec3_salt_len(rd) + knot_nsec3_next_len(rd);
 	return rd->len >= head && knot_nsec3_next_len(rd) == HASH_LEN &&
@@ -75,7 +76,8 @@ static bool is_readable(const knot_rdata_t *rd)
 
 static bool has_same_parameters(const struct chain *chain, const knot_rdata_t *rd)
 {
-	return knot_nsec3_iters(rd) == chain->iterations && knot_nsec3_salt_len(rd) == chain->salt_len &&
+	return knot_nsec3_iters(rd) == chain->iterations &&
+	       knot_nsec3_salt_len(rd) == chain->salt_len &&
 	       memcmp(knot_nsec3_salt(rd), chain->salt, chain->salt_len) == 0;
 }
 
@@ -87,7 +89,7 @@ static void add_record(struct chain *chain, const knot_rrset_t *rr)
 	struct nsec3 *nsec3 = &chain->at[chain->len];
 	/* One label below the apex of its own zone (C-17). */
 	if (rr->owner[0] != HASH_LABEL_LEN || !decode_hash(nsec3->owner, rr->owner + 1) ||
-			!knot_dname_is_case_equal(dnssec_parent_name(rr->owner), chain->zone))
+		!knot_dname_is_case_equal(dnssec_parent_name(rr->owner), chain->zone))
 		return;
 	if (chain->len == 0) {
 		chain->iterations = knot_nsec3_iters(rd);
@@ -106,9 +108,9 @@ static void add_record(struct chain *chain, const knot_rrset_t *rr)
 static void load(struct chain *chain, const struct dnssec_nsec3s *nsec3s)
 {
 	*chain = (struct chain){
-			.zone = nsec3s->zone,
-			.blocks_left = nsec3s->blocks_left,
-			.blocks_proof = KR_NSEC3_BLOCKS_PROOF,
+		.zone = nsec3s->zone,
+		.blocks_left = nsec3s->blocks_left,
+		.blocks_proof = KR_NSEC3_BLOCKS_PROOF,
 	};
 	for (size_t i = 0; i < KR_MIN(nsec3s->count, KR_NSEC3_MSG_MAX); ++i)
 		add_record(chain, nsec3s->rrs[i]);
@@ -181,9 +183,9 @@ static const struct nsec3 *find_cover(const struct chain *chain, const uint8_t *
 
 /** A closest encloser that is proven, RFC 5155 section 8.3. */
 struct encloser {
-	unsigned labels;	    /**< 0..; of the encloser */
-	const struct nsec3 *match;  /**< at the encloser */
-	const struct nsec3 *cover;  /**< of the next closer name */
+	unsigned labels;           /**< 0..; of the encloser */
+	const struct nsec3 *match; /**< at the encloser */
+	const struct nsec3 *cover; /**< of the next closer name */
 };
 
 /**
@@ -191,8 +193,8 @@ struct encloser {
  * @param known hash of the name if it was worked out already, or NULL
  * @return 0; kr_error(ENOENT) not proven; kr_error(EDQUOT)
  */
-static int find_encloser(struct chain *chain, const knot_dname_t *name, const uint8_t *known,
-		struct encloser *found)
+static int find_encloser(
+	struct chain *chain, const knot_dname_t *name, const uint8_t *known, struct encloser *found)
 {
 	const unsigned zone_labels = knot_dname_labels(chain->zone, NULL);
 	unsigned labels = knot_dname_labels(name, NULL);
@@ -219,9 +221,10 @@ static int find_encloser(struct chain *chain, const knot_dname_t *name, const ui
 	return kr_ok();
 }
 
-/** Hash of the wildcard below an encloser. @return 0, kr_error(EDQUOT), kr_error(ERANGE) no such name */
-static int hash_wildcard(struct chain *chain, uint8_t hash[HASH_LEN], const knot_dname_t *name,
-		unsigned labels)
+/** Hash of the wildcard below an encloser. @return 0, kr_error(EDQUOT), kr_error(ERANGE) no such
+ * name */
+static int hash_wildcard(
+	struct chain *chain, uint8_t hash[HASH_LEN], const knot_dname_t *name, unsigned labels)
 {
 	uint8_t wildcard[KNOT_DNAME_MAXLEN + 2];
 	const knot_dname_t *encloser = dnssec_ancestor(name, labels);
@@ -234,8 +237,8 @@ static int hash_wildcard(struct chain *chain, uint8_t hash[HASH_LEN], const knot
 }
 
 /** Lower-case copy and records. @return 0; 1 the proof is not to be looked at; kr_error(ENOENT) */
-static int prepare(struct chain *chain, const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name,
-		knot_dname_storage_t qname, struct dnssec_proof *proof)
+static int prepare(struct chain *chain, const struct dnssec_nsec3s *nsec3s,
+	const knot_dname_t *name, knot_dname_storage_t qname, struct dnssec_proof *proof)
 {
 	*proof = (struct dnssec_proof){0};
 	load(chain, nsec3s);
@@ -249,8 +252,8 @@ static int prepare(struct chain *chain, const struct dnssec_nsec3s *nsec3s, cons
 	return kr_ok();
 }
 
-int dnssec_nsec3_nxdomain(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name,
-		struct dnssec_proof *proof)
+int dnssec_nsec3_nxdomain(
+	const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name, struct dnssec_proof *proof)
 {
 	struct chain chain;
 	knot_dname_storage_t qname;
@@ -280,7 +283,7 @@ static bool denies_type(const struct nsec3 *nsec3, uint16_t type, const knot_dna
 }
 
 int dnssec_nsec3_nodata(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name, uint16_t type,
-		struct dnssec_proof *proof)
+	struct dnssec_proof *proof)
 {
 	struct chain chain;
 	knot_dname_storage_t qname;
@@ -316,7 +319,7 @@ int dnssec_nsec3_nodata(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *
 }
 
 int dnssec_nsec3_wildcard(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name,
-		unsigned labels, struct dnssec_proof *proof)
+	unsigned labels, struct dnssec_proof *proof)
 {
 	struct chain chain;
 	knot_dname_storage_t qname;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * What NSEC3 records prove (RFC 5155 section 8, RFC 9276). Pure functions of records that were found
- * secure and of one zone. Every hash is paid for from an allowance of SHA-1 blocks (B-21).
+ * What NSEC3 records prove (RFC 5155 section 8, RFC 9276). Pure functions of records that were
+ * found secure and of one zone. Every hash is paid for from an allowance of SHA-1 blocks (B-21).
  */
 #pragma once
 
@@ -17,8 +17,8 @@
 struct dnssec_nsec3s {
 	const knot_dname_t *zone;
 	const knot_rrset_t *const *rrs; /**< one record each is looked at */
-	size_t count;			/**< beyond KR_NSEC3_MSG_MAX they are not looked at (B-22) */
-	uint32_t *blocks_left;		/**< counted down */
+	size_t count;          /**< beyond KR_NSEC3_MSG_MAX they are not looked at (B-22) */
+	uint32_t *blocks_left; /**< counted down */
 };
 
 /** SHA-1 blocks that one hash costs (B-20). */
@@ -36,13 +36,16 @@ static inline bool dnssec_nsec3_is_expensive(uint16_t iterations, uint8_t salt_l
 /**
  * The name does not exist, nor does a wildcard for it. proof->is_optout: an unsigned delegation may
  * be there nevertheless.
- * @return 0 proven (or proof->is_insecure); kr_error(ENOENT) not proven; kr_error(EDQUOT) too many hashes
+ * @return 0 proven (or proof->is_insecure); kr_error(ENOENT) not proven; kr_error(EDQUOT) too many
+ * hashes
  */
-int dnssec_nsec3_nxdomain(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name,
-		struct dnssec_proof *proof);
-/** The name or its wildcard has no records of the type; DS may be absent by opt-out. @return as above */
+int dnssec_nsec3_nxdomain(
+	const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name, struct dnssec_proof *proof);
+/** The name or its wildcard has no records of the type; DS may be absent by opt-out. @return as
+ * above */
 int dnssec_nsec3_nodata(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name, uint16_t type,
-		struct dnssec_proof *proof);
-/** No name closer than the wildcard whose parent has `labels` labels answers for the name. @return as above */
+	struct dnssec_proof *proof);
+/** No name closer than the wildcard whose parent has `labels` labels answers for the name. @return
+ * as above */
 int dnssec_nsec3_wildcard(const struct dnssec_nsec3s *nsec3s, const knot_dname_t *name,
-		unsigned labels, struct dnssec_proof *proof);
+	unsigned labels, struct dnssec_proof *proof);

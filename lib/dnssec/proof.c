@@ -20,11 +20,11 @@ static struct dnssec_nsecs nsecs_of(const struct dnssec_proofs *proofs)
 static struct dnssec_nsec3s nsec3s_of(const struct dnssec_proofs *proofs)
 {
 	return (struct dnssec_nsec3s){
-			proofs->zone, proofs->nsec3, proofs->nsec3_count, proofs->blocks_left};
+		proofs->zone, proofs->nsec3, proofs->nsec3_count, proofs->blocks_left};
 }
 
 int dnssec_prove_denial(const struct dnssec_proofs *proofs, const knot_dname_t *name, uint16_t type,
-		bool is_nxdomain, struct dnssec_proof *proof)
+	bool is_nxdomain, struct dnssec_proof *proof)
 {
 	const struct dnssec_nsecs nsecs = nsecs_of(proofs);
 	const struct dnssec_nsec3s nsec3s = nsec3s_of(proofs);
@@ -38,7 +38,7 @@ int dnssec_prove_denial(const struct dnssec_proofs *proofs, const knot_dname_t *
 }
 
 int dnssec_prove_wildcard(const struct dnssec_proofs *proofs, const knot_dname_t *name,
-		unsigned labels, struct dnssec_proof *proof)
+	unsigned labels, struct dnssec_proof *proof)
 {
 	const struct dnssec_nsecs nsecs = nsecs_of(proofs);
 	const struct dnssec_nsec3s nsec3s = nsec3s_of(proofs);

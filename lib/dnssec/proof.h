@@ -27,7 +27,8 @@ void dnssec_proofs_add(struct dnssec_proofs *proofs, const knot_rrset_t *rr);
  * @return 0 proven, see *proof; kr_error(ENOENT) not proven; kr_error(EDQUOT) out of allowance
  */
 int dnssec_prove_denial(const struct dnssec_proofs *proofs, const knot_dname_t *name, uint16_t type,
-		bool is_nxdomain, struct dnssec_proof *proof);
-/** The wildcard whose parent has `labels` labels is the one to answer for the name. @return as above */
+	bool is_nxdomain, struct dnssec_proof *proof);
+/** The wildcard whose parent has `labels` labels is the one to answer for the name. @return as
+ * above */
 int dnssec_prove_wildcard(const struct dnssec_proofs *proofs, const knot_dname_t *name,
-		unsigned labels, struct dnssec_proof *proof);
+	unsigned labels, struct dnssec_proof *proof);

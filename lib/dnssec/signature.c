@@ -39,7 +39,8 @@ const knot_dname_t *dnssec_rrsig_signer(const knot_rdata_t *sig)
 	return len > 0 && name + len < end ? name : NULL;
 }
 
-/** Labels as RRSIG counts them: without the root and a leading asterisk (RFC 4034 section 3.1.3). */
+/** Labels as RRSIG counts them: without the root and a leading asterisk (RFC 4034 section 3.1.3).
+ */
 static unsigned signed_labels(const knot_dname_t *owner)
 {
 	return knot_dname_labels(owner, NULL) - (knot_dname_is_wildcard(owner) ? 1 : 0);
@@ -74,7 +75,7 @@ static uint32_t check_fields(const struct trial *trial, const knot_rdata_t *sig)
 	const unsigned labels = knot_rrsig_labels(sig);
 	const unsigned have = signed_labels(owner);
 	if (labels > have || labels < knot_dname_labels(zone, NULL) ||
-			(labels < have && !may_be_expanded(trial->rr->type)))
+		(labels < have && !may_be_expanded(trial->rr->type)))
 		return DNSSEC_FAULT_LABELS;
 	const uint32_t now = trial->env->now_s;
 	const uint32_t until = knot_rrsig_sig_expiration(sig);
@@ -126,7 +127,7 @@ static int recall(const struct dnssec_memory *memory, uint8_t id[DNSSEC_SHA256_L
 
 /** Identity of a check: hash of hashes, so that no two inputs can be mistaken for each other. */
 static int identify(uint8_t id[DNSSEC_SHA256_LEN], const struct dnssec_key *key,
-		const knot_rdata_t *sig, const uint8_t *data, size_t len)
+	const knot_rdata_t *sig, const uint8_t *data, size_t len)
 {
 	uint8_t parts[2 * DNSSEC_SHA256_LEN];
 	int ret = dnssec_sha256(parts, key->rdata->data, key->rdata->len, NULL, 0);
@@ -139,7 +140,7 @@ static int identify(uint8_t id[DNSSEC_SHA256_LEN], const struct dnssec_key *key,
 
 /** One signature, one key: the step that costs. @return 0, EBADMSG, EDQUOT */
 static int check_signature(struct trial *trial, struct dnssec_key *key, const knot_rdata_t *sig,
-		const uint8_t *data, size_t len)
+	const uint8_t *data, size_t len)
 {
 	struct dnssec_memory *memory = trial->env->memory;
 	struct dnssec_memo memo;
@@ -190,8 +191,8 @@ static void note_success(struct trial *trial, const knot_rdata_t *sig)
 }
 
 /**
- * Keys that may have made a signature, those that did make one before first: among keys of one tag they
- * save failures. @return number, at most KR_KEYTAG_KEYS_MAX
+ * Keys that may have made a signature, those that did make one before first: among keys of one tag
+ * they save failures. @return number, at most KR_KEYTAG_KEYS_MAX
  */
 static unsigned find_keys(struct trial *trial, const knot_rdata_t *sig, struct dnssec_key **found)
 {
@@ -201,7 +202,7 @@ static unsigned find_keys(struct trial *trial, const knot_rdata_t *sig, struct d
 	for (uint16_t i = 0; i < trial->keys->count; ++i) {
 		struct dnssec_key *key = &trial->keys->keys[i];
 		if (key->tag != knot_rrsig_key_tag(sig) || key->alg != knot_rrsig_alg(sig) ||
-				(trial->only && trial->only != key))
+			(trial->only && trial->only != key))
 			continue;
 		is_known = true;
 		const uint32_t faults = check_key(trial, key);
@@ -282,8 +283,7 @@ static int try_all(struct trial *trial, const knot_rdataset_t *sigs)
 }
 
 int dnssec_rrset_verify(const knot_rrset_t *rr, const knot_rdataset_t *sigs,
-		struct dnssec_keyset *keys, const struct dnssec_env *env,
-		struct dnssec_verdict *verdict)
+	struct dnssec_keyset *keys, const struct dnssec_env *env, struct dnssec_verdict *verdict)
 {
 	*verdict = (struct dnssec_verdict){0};
 	if (knot_dname_in_bailiwick(rr->owner, keys->rrset->owner) < 0) {
@@ -303,7 +303,7 @@ struct anchoring {
 
 /** Try the keys that a DS may speak of. @return as try_all() */
 static int try_ds(struct trial *trial, const knot_rdataset_t *sigs, const knot_rdata_t *ds,
-		struct anchoring *found)
+	struct anchoring *found)
 {
 	struct dnssec_verdict *verdict = trial->verdict;
 	for (uint16_t i = 0; i < trial->keys->count; ++i) {
@@ -338,8 +338,7 @@ static int try_ds(struct trial *trial, const knot_rdataset_t *sigs, const knot_r
 }
 
 int dnssec_keyset_verify(struct dnssec_keyset *keys, const knot_rdataset_t *sigs,
-		const knot_rrset_t *ds, const struct dnssec_env *env,
-		struct dnssec_verdict *verdict)
+	const knot_rrset_t *ds, const struct dnssec_env *env, struct dnssec_verdict *verdict)
 {
 	*verdict = (struct dnssec_verdict){0};
 	struct trial trial = {.rr = keys->rrset, .keys = keys, .env = env, .verdict = verdict};

@@ -11,35 +11,36 @@ struct kr_svldr_ctx {
 };
 
 static void count_faults(kr_rrset_validation_ctx_t *err_ctx, const knot_rdataset_t *sigs,
-		uint32_t faults, int result)
+	uint32_t faults, int result)
 {
 	if (!err_ctx)
 		return;
 	*err_ctx = (kr_rrset_validation_ctx_t){
-			.result = result,
-			.rrs_counters = {
-					.matching_name_type = sigs ? sigs->count : 0,
-					.expired = !!(faults & DNSSEC_FAULT_EXPIRED),
-					.notyet = !!(faults & DNSSEC_FAULT_NOT_YET),
-					.signer_invalid = !!(faults & DNSSEC_FAULT_SIGNER),
-					.labels_invalid = !!(faults & DNSSEC_FAULT_LABELS),
-					.key_invalid = !!(faults & (DNSSEC_FAULT_NO_KEY | DNSSEC_FAULT_KEY_BIT |
-									  DNSSEC_FAULT_REVOKED |
-									  DNSSEC_FAULT_KEY |
-									  DNSSEC_FAULT_DIGEST)),
-					.crypto_invalid = !!(faults & DNSSEC_FAULT_CRYPTO),
+		.result = result,
+		.rrs_counters =
+			{
+				.matching_name_type = sigs ? sigs->count : 0,
+				.expired = !!(faults & DNSSEC_FAULT_EXPIRED),
+				.notyet = !!(faults & DNSSEC_FAULT_NOT_YET),
+				.signer_invalid = !!(faults & DNSSEC_FAULT_SIGNER),
+				.labels_invalid = !!(faults & DNSSEC_FAULT_LABELS),
+				.key_invalid = !!(
+					faults & (DNSSEC_FAULT_NO_KEY | DNSSEC_FAULT_KEY_BIT |
+							 DNSSEC_FAULT_REVOKED | DNSSEC_FAULT_KEY |
+							 DNSSEC_FAULT_DIGEST)),
+				.crypto_invalid = !!(faults & DNSSEC_FAULT_CRYPTO),
 			},
 	};
 }
 
 static struct dnssec_allowance no_limits(void)
 {
-	return (struct dnssec_allowance){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+	return (struct dnssec_allowance){
+		UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
 }
 
 struct kr_svldr_ctx *kr_svldr_new_ctx(const knot_rrset_t *ds, knot_rrset_t *dnskey,
-		const knot_rdataset_t *dnskey_sigs, uint32_t timestamp,
-		kr_rrset_validation_ctx_t *err_ctx)
+	const knot_rdataset_t *dnskey_sigs, uint32_t timestamp, kr_rrset_validation_ctx_t *err_ctx)
 {
 	struct dnssec_verdict verdict = {0};
 	int ret = kr_error(EINVAL);

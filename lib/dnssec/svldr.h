@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Validation of records that did not come through the resolver, such as an imported zone file: make a
- * validator of a zone from its DS and DNSKEY sets, then put RRsets to it. No limits apply: the data are
- * the operator's choice.
+ * Validation of records that did not come through the resolver, such as an imported zone file: make
+ * a validator of a zone from its DS and DNSKEY sets, then put RRsets to it. No limits apply: the
+ * data are the operator's choice.
  */
 #pragma once
 
@@ -38,8 +38,7 @@ typedef struct kr_rrset_validation_ctx {
  */
 KR_EXPORT
 struct kr_svldr_ctx *kr_svldr_new_ctx(const knot_rrset_t *ds, knot_rrset_t *dnskey,
-		const knot_rdataset_t *dnskey_sigs, uint32_t timestamp,
-		kr_rrset_validation_ctx_t *err_ctx);
+	const knot_rdataset_t *dnskey_sigs, uint32_t timestamp, kr_rrset_validation_ctx_t *err_ctx);
 /**
  * Validate a set, which must not come from a wildcard.
  * @param rrs  its TTL may be lowered

@@ -25,7 +25,7 @@ knot_rrset_t *kr_ta_get(trie_t *trust_anchors, const knot_dname_t *name)
 
 /** DS rdata of a key. @return length or an error */
 static int ds_from_key(uint8_t ds[DS_FIXED + DNSSEC_HASH_LEN_MAX], const knot_dname_t *name,
-		const uint8_t *rdata, uint16_t rdlen)
+	const uint8_t *rdata, uint16_t rdlen)
 {
 	if (rdlen <= DS_FIXED || !kr_dnssec_key_zsk(rdata) || rdata[2] != DNSKEY_PROTOCOL)
 		return kr_error(EINVAL);
@@ -54,7 +54,7 @@ static knot_rrset_t *ensure_set(trie_t *trust_anchors, const knot_dname_t *name,
 }
 
 int kr_ta_add(trie_t *trust_anchors, const knot_dname_t *name, uint16_t type, uint32_t ttl,
-		const uint8_t *rdata, uint16_t rdlen)
+	const uint8_t *rdata, uint16_t rdlen)
 {
 	uint8_t ds[DS_FIXED + DNSSEC_HASH_LEN_MAX];
 	if (!trust_anchors || !name || (rdlen > 0 && !rdata))
@@ -73,14 +73,15 @@ int kr_ta_add(trie_t *trust_anchors, const knot_dname_t *name, uint16_t type, ui
 		return kr_error(ENOMEM);
 	if (rdlen == 0)
 		return kr_ok();
-	return knot_rrset_add_rdata(set, rdata, rdlen, NULL) == KNOT_EOK ? kr_ok() : kr_error(ENOMEM);
+	return knot_rrset_add_rdata(set, rdata, rdlen, NULL) == KNOT_EOK ? kr_ok()
+									 : kr_error(ENOMEM);
 }
 
 int kr_ta_del(trie_t *trust_anchors, const knot_dname_t *name)
 {
 	trie_val_t val = NULL;
 	if (trust_anchors && name &&
-			trie_del(trust_anchors, (const char *)name, knot_dname_size(name), &val) == 0)
+		trie_del(trust_anchors, (const char *)name, knot_dname_size(name), &val) == 0)
 		knot_rrset_free(val, NULL);
 	return kr_ok();
 }
@@ -100,8 +101,8 @@ int kr_ta_clear(trie_t *trust_anchors)
 	return kr_ok();
 }
 
-const knot_dname_t *kr_ta_closest(const struct kr_context *ctx, const knot_dname_t *name,
-		uint16_t type)
+const knot_dname_t *kr_ta_closest(
+	const struct kr_context *ctx, const knot_dname_t *name, uint16_t type)
 {
 	if (!ctx || !name || !ctx->trust_anchors || trie_weight(ctx->trust_anchors) == 0)
 		return NULL;

@@ -25,7 +25,7 @@ knot_rrset_t *kr_ta_get(trie_t *trust_anchors, const knot_dname_t *name);
  */
 KR_EXPORT
 int kr_ta_add(trie_t *trust_anchors, const knot_dname_t *name, uint16_t type, uint32_t ttl,
-		const uint8_t *rdata, uint16_t rdlen);
+	const uint8_t *rdata, uint16_t rdlen);
 
 /** Forget the anchors of a name. @return 0 */
 KR_EXPORT
@@ -41,5 +41,5 @@ int kr_ta_clear(trie_t *trust_anchors);
  * @return its name, which is part of `name`; NULL if nothing covers it
  */
 KR_EXPORT
-const knot_dname_t *kr_ta_closest(const struct kr_context *ctx, const knot_dname_t *name,
-		uint16_t type);
+const knot_dname_t *kr_ta_closest(
+	const struct kr_context *ctx, const knot_dname_t *name, uint16_t type);

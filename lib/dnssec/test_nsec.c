@@ -35,56 +35,55 @@ struct row {
 };
 
 static const struct row table[] = {
-		/* names that are not there */
-		{NS1 APEX, NXDOMAIN, "ns1a.example.", 0, true},
-		{CUT APEX, NXDOMAIN, "c.example.", 0, true},
-		{XX APEX, NXDOMAIN, "zz.example.", 0, true},
-		{"example. NSEC example. SOA NS\n", NXDOMAIN, "a.b.c.example.", 0, true},
-		{CUT, NXDOMAIN, "c.example.", 0, false},	 /* wildcard not denied */
-		{APEX, NXDOMAIN, "c.example.", 0, false},	 /* name not denied */
-		{NS1 APEX, NXDOMAIN, "ns1.example.", 0, false},	 /* it exists */
-		{NS2 APEX, NXDOMAIN, "w.example.", 0, false},	 /* empty non-terminal */
-		{CUT APEX, NXDOMAIN, "www.b.example.", 0, false}, /* the parent of a cut is silent */
-		{SIGNED_CUT APEX, NXDOMAIN, "www.a.example.", 0, false},
-		{DNAME APEX, NXDOMAIN, "www.d.example.", 0, false},
-		{XYW WILDCARD, NXDOMAIN, "z.w.example.", 0, false}, /* the wildcard is there */
-		{XYW WILDCARD, NXDOMAIN, "a.y.w.example.", 0, false},
-		{XW XYW, NXDOMAIN, "a.y.w.example.", 0, true}, /* the first denies name and wildcard */
-		{APEX, NXDOMAIN, "other.", 0, false},
-		{"a.example. NSEC z.other. A\n" APEX, NXDOMAIN, "c.example.", 0, false},
-		{"a.other. NSEC z.other. A\n", NXDOMAIN, "c.other.", 0, false},
-		/* types that are not there */
-		{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_MX, true},
-		{NS1, NODATA, "NS1.example.", KNOT_RRTYPE_MX, true},
-		{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_A, false},
-		{XX, NODATA, "xx.example.", KNOT_RRTYPE_MX, false}, /* there is an alias */
-		{NS2, NODATA, "w.example.", KNOT_RRTYPE_A, true},   /* empty non-terminal */
-		{XW, NODATA, "y.w.example.", KNOT_RRTYPE_A, true},
-		{NS1, NODATA, "ns1a.example.", KNOT_RRTYPE_MX, false},
-		{CUT, NODATA, "b.example.", KNOT_RRTYPE_A, false}, /* the child's business */
-		{SIGNED_CUT, NODATA, "a.example.", KNOT_RRTYPE_A, false},
-		{APEX, NODATA, "example.", KNOT_RRTYPE_A, true},
-		/* delegations */
-		{CUT, NODATA, "b.example.", KNOT_RRTYPE_DS, true, true},
-		{SIGNED_CUT, NODATA, "a.example.", KNOT_RRTYPE_DS, false, true},
-		{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_DS, true, false},
-		{APEX, NODATA, "example.", KNOT_RRTYPE_DS, false, false}, /* the child denies its own DS */
-		{NS2, NODATA, "w.example.", KNOT_RRTYPE_DS, true, false},
-		/* nothing but a wildcard */
-		{XYW WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_A, true, false, true},
-		{XYW WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_MX, false},
-		{XYW, NODATA, "z.w.example.", KNOT_RRTYPE_A, false},
-		{WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_A, false},
-		{XW WILDCARD, NODATA, "a.y.w.example.", KNOT_RRTYPE_A, false}, /* not the closest encloser */
-		{XW "*.w.example. NSEC x.w.example. NS\n", NODATA, "xa.w.example.", KNOT_RRTYPE_A, false},
-		/* expanded from a wildcard */
-		{XYW, EXPANDED, "z.w.example.", 2, true},
-		{XYW, EXPANDED, "a.z.w.example.", 2, true},
-		{XYW, EXPANDED, "z.w.example.", 1, false}, /* w.example. is closer */
-		{XW, EXPANDED, "a.y.w.example.", 2, false},
-		{XW, EXPANDED, "x.w.example.", 2, false}, /* it exists */
-		{NS1, EXPANDED, "z.w.example.", 2, false},
-		{NS2, EXPANDED, "w.example.", 1, false}, /* an empty non-terminal is there */
+	/* names that are not there */
+	{NS1 APEX, NXDOMAIN, "ns1a.example.", 0, true}, {CUT APEX, NXDOMAIN, "c.example.", 0, true},
+	{XX APEX, NXDOMAIN, "zz.example.", 0, true},
+	{"example. NSEC example. SOA NS\n", NXDOMAIN, "a.b.c.example.", 0, true},
+	{CUT, NXDOMAIN, "c.example.", 0, false},          /* wildcard not denied */
+	{APEX, NXDOMAIN, "c.example.", 0, false},         /* name not denied */
+	{NS1 APEX, NXDOMAIN, "ns1.example.", 0, false},   /* it exists */
+	{NS2 APEX, NXDOMAIN, "w.example.", 0, false},     /* empty non-terminal */
+	{CUT APEX, NXDOMAIN, "www.b.example.", 0, false}, /* the parent of a cut is silent */
+	{SIGNED_CUT APEX, NXDOMAIN, "www.a.example.", 0, false},
+	{DNAME APEX, NXDOMAIN, "www.d.example.", 0, false},
+	{XYW WILDCARD, NXDOMAIN, "z.w.example.", 0, false}, /* the wildcard is there */
+	{XYW WILDCARD, NXDOMAIN, "a.y.w.example.", 0, false},
+	{XW XYW, NXDOMAIN, "a.y.w.example.", 0, true}, /* the first denies name and wildcard */
+	{APEX, NXDOMAIN, "other.", 0, false},
+	{"a.example. NSEC z.other. A\n" APEX, NXDOMAIN, "c.example.", 0, false},
+	{"a.other. NSEC z.other. A\n", NXDOMAIN, "c.other.", 0, false},
+	/* types that are not there */
+	{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_MX, true},
+	{NS1, NODATA, "NS1.example.", KNOT_RRTYPE_MX, true},
+	{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_A, false},
+	{XX, NODATA, "xx.example.", KNOT_RRTYPE_MX, false}, /* there is an alias */
+	{NS2, NODATA, "w.example.", KNOT_RRTYPE_A, true},   /* empty non-terminal */
+	{XW, NODATA, "y.w.example.", KNOT_RRTYPE_A, true},
+	{NS1, NODATA, "ns1a.example.", KNOT_RRTYPE_MX, false},
+	{CUT, NODATA, "b.example.", KNOT_RRTYPE_A, false}, /* the child's business */
+	{SIGNED_CUT, NODATA, "a.example.", KNOT_RRTYPE_A, false},
+	{APEX, NODATA, "example.", KNOT_RRTYPE_A, true},
+	/* delegations */
+	{CUT, NODATA, "b.example.", KNOT_RRTYPE_DS, true, true},
+	{SIGNED_CUT, NODATA, "a.example.", KNOT_RRTYPE_DS, false, true},
+	{NS1, NODATA, "ns1.example.", KNOT_RRTYPE_DS, true, false},
+	{APEX, NODATA, "example.", KNOT_RRTYPE_DS, false, false}, /* the child denies its own DS */
+	{NS2, NODATA, "w.example.", KNOT_RRTYPE_DS, true, false},
+	/* nothing but a wildcard */
+	{XYW WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_A, true, false, true},
+	{XYW WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_MX, false},
+	{XYW, NODATA, "z.w.example.", KNOT_RRTYPE_A, false},
+	{WILDCARD, NODATA, "z.w.example.", KNOT_RRTYPE_A, false},
+	{XW WILDCARD, NODATA, "a.y.w.example.", KNOT_RRTYPE_A,
+		false}, /* not the closest encloser */
+	{XW "*.w.example. NSEC x.w.example. NS\n", NODATA, "xa.w.example.", KNOT_RRTYPE_A, false},
+	/* expanded from a wildcard */
+	{XYW, EXPANDED, "z.w.example.", 2, true}, {XYW, EXPANDED, "a.z.w.example.", 2, true},
+	{XYW, EXPANDED, "z.w.example.", 1, false}, /* w.example. is closer */
+	{XW, EXPANDED, "a.y.w.example.", 2, false},
+	{XW, EXPANDED, "x.w.example.", 2, false}, /* it exists */
+	{NS1, EXPANDED, "z.w.example.", 2, false},
+	{NS2, EXPANDED, "w.example.", 1, false}, /* an empty non-terminal is there */
 };
 
 static int ask(const struct row *row, struct dnssec_proof *proof)
@@ -92,14 +91,15 @@ static int ask(const struct row *row, struct dnssec_proof *proof)
 	struct text_sets sets;
 	assert_true(text_parse(&sets, row->records, strlen(row->records)));
 	uint32_t blocks = 0;
-	struct dnssec_proofs proofs = {.zone = (const uint8_t *)"\x07" "example", .blocks_left = &blocks};
+	struct dnssec_proofs proofs = {.zone = (const uint8_t *)"\x07"
+								"example",
+		.blocks_left = &blocks};
 	for (size_t i = 0; i < sets.len; ++i)
 		dnssec_proofs_add(&proofs, sets.at[i]);
 	knot_dname_t *name = knot_dname_from_str_alloc(row->name);
-	int ret = row->question == EXPANDED
-				  ? dnssec_prove_wildcard(&proofs, name, row->type, proof)
-				  : dnssec_prove_denial(&proofs, name, row->type,
-						    row->question == NXDOMAIN, proof);
+	int ret = row->question == EXPANDED ? dnssec_prove_wildcard(&proofs, name, row->type, proof)
+					    : dnssec_prove_denial(&proofs, name, row->type,
+						      row->question == NXDOMAIN, proof);
 	knot_dname_free(name, NULL);
 	text_free(&sets);
 	return ret;
@@ -152,9 +152,9 @@ static void surplus_records_are_not_looked_at(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(records_prove_what_they_say),
-			cmocka_unit_test(bitmaps_are_read_within_their_bounds),
-			cmocka_unit_test(surplus_records_are_not_looked_at),
+		cmocka_unit_test(records_prove_what_they_say),
+		cmocka_unit_test(bitmaps_are_read_within_their_bounds),
+		cmocka_unit_test(surplus_records_are_not_looked_at),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static knot_rrset_t *find_sigs(const struct bench *b, const knot_dname_t *owner)
 {
 	for (size_t i = 0; i < b->sets.len; ++i) {
 		if (b->sets.at[i]->type == KNOT_RRTYPE_RRSIG &&
-				knot_dname_is_equal(b->sets.at[i]->owner, owner))
+			knot_dname_is_equal(b->sets.at[i]->owner, owner))
 			return b->sets.at[i];
 	}
 	return NULL;
@@ -92,9 +92,9 @@ static void good_signatures_verify(void **state)
 		assert_int_equal(b.left.checks, 99);
 		assert_int_equal(b.left.units, 1000 - dnssec_alg_price(fixtures[i].alg));
 		assert_int_equal(b.left.fails, 100);
-		assert_int_equal(dnssec_keyset_verify(&b.keys, &b.key_sigs->rrs, b.ds, &b.env,
-						 &b.verdict),
-				0);
+		assert_int_equal(
+			dnssec_keyset_verify(&b.keys, &b.key_sigs->rrs, b.ds, &b.env, &b.verdict),
+			0);
 		close_bench(&b);
 	}
 }
@@ -104,9 +104,9 @@ static void wildcard_expansion_is_told(void **state)
 	for (size_t i = 0; i < KR_COUNT_OF(fixtures); ++i) {
 		struct bench b;
 		open_bench(&b, fixtures[i].text);
-		assert_int_equal(dnssec_rrset_verify(b.txt, &b.txt_sigs->rrs, &b.keys, &b.env,
-						 &b.verdict),
-				0);
+		assert_int_equal(
+			dnssec_rrset_verify(b.txt, &b.txt_sigs->rrs, &b.keys, &b.env, &b.verdict),
+			0);
 		assert_true(b.verdict.is_expanded);
 		assert_int_equal(b.verdict.labels, 1);
 		close_bench(&b);
@@ -120,8 +120,8 @@ static void every_engine_agrees(void **state)
 			struct bench b;
 			open_bench(&b, fixtures[i].text);
 			struct dnssec_key *key = &b.keys.keys[0];
-			int ret = dnssec_pubkey_new(&key->pub, *engine, key->alg, key->rdata->data + 4,
-					key->rdata->len - 4);
+			int ret = dnssec_pubkey_new(&key->pub, *engine, key->alg,
+				key->rdata->data + 4, key->rdata->len - 4);
 			assert_int_equal(ret, 0);
 			key->is_parsed = true;
 			assert_int_equal(judge_mx(&b), 0);
@@ -168,12 +168,12 @@ static void times_are_compared_to_the_second(void **state)
 		int ret;
 		uint32_t fault;
 	} table[] = {
-			{EXPIRATION, 0, 0},
-			{EXPIRATION + 1, -EBADMSG, DNSSEC_FAULT_EXPIRED},
-			{INCEPTION, 0, 0},
-			{INCEPTION - DNSSEC_INCEPTION_SKEW_S, 0, 0},
-			{INCEPTION - DNSSEC_INCEPTION_SKEW_S - 1, -EBADMSG, DNSSEC_FAULT_NOT_YET},
-			{0, -EBADMSG, DNSSEC_FAULT_NOT_YET},
+		{EXPIRATION, 0, 0},
+		{EXPIRATION + 1, -EBADMSG, DNSSEC_FAULT_EXPIRED},
+		{INCEPTION, 0, 0},
+		{INCEPTION - DNSSEC_INCEPTION_SKEW_S, 0, 0},
+		{INCEPTION - DNSSEC_INCEPTION_SKEW_S - 1, -EBADMSG, DNSSEC_FAULT_NOT_YET},
+		{0, -EBADMSG, DNSSEC_FAULT_NOT_YET},
 	};
 	struct bench b;
 	open_default(&b);
@@ -226,9 +226,8 @@ static void keys_that_may_not_sign_are_not_used(void **state)
 		uint8_t at, mask;
 		uint32_t fault;
 	} table[] = {
-			{0, 0x01, DNSSEC_FAULT_KEY_BIT}, /* ZONE off */
-			{1, 0x80, DNSSEC_FAULT_REVOKED},
-			{2, 0x01, DNSSEC_FAULT_KEY_BIT}, /* protocol 2 */
+		{0, 0x01, DNSSEC_FAULT_KEY_BIT},                                  /* ZONE off */
+		{1, 0x80, DNSSEC_FAULT_REVOKED}, {2, 0x01, DNSSEC_FAULT_KEY_BIT}, /* protocol 2 */
 	};
 	for (size_t i = 0; i < KR_COUNT_OF(table); ++i) {
 		struct bench b;
@@ -251,12 +250,12 @@ static void missing_and_foreign_signatures_are_told_apart(void **state)
 {
 	struct bench b;
 	open_default(&b);
-	assert_int_equal(dnssec_rrset_verify(b.mx, NULL, &b.keys, &b.env, &b.verdict),
-			kr_error(EBADMSG));
+	assert_int_equal(
+		dnssec_rrset_verify(b.mx, NULL, &b.keys, &b.env, &b.verdict), kr_error(EBADMSG));
 	assert_int_equal(b.verdict.faults, DNSSEC_FAULT_NO_RRSIG);
 	/* A signature over another type of the same owner is none. */
 	assert_int_equal(dnssec_rrset_verify(b.mx, &b.txt_sigs->rrs, &b.keys, &b.env, &b.verdict),
-			kr_error(EBADMSG));
+		kr_error(EBADMSG));
 	assert_int_equal(b.verdict.faults, DNSSEC_FAULT_NO_RRSIG);
 	b.mx_sigs->rrs.rdata->data[20] ^= 0x01; /* signer name */
 	assert_int_equal(judge_mx(&b), kr_error(EBADMSG));
@@ -302,7 +301,7 @@ static void colliding_keys_and_signatures_are_bounded(void **state)
 	const struct dnssec_keyset many = {.rrset = b.dnskey, .keys = keys, .count = 100};
 	struct dnssec_keyset copy = many;
 	assert_int_equal(dnssec_rrset_verify(b.mx, &b.mx_sigs->rrs, &copy, &b.env, &b.verdict),
-			kr_error(EBADMSG));
+		kr_error(EBADMSG));
 	assert_int_equal(100 - b.left.checks, KR_RRSIG_TRIED_MAX * KR_KEYTAG_KEYS_MAX);
 	assert_true(b.verdict.faults & DNSSEC_FAULT_LIMIT);
 	for (int i = 0; i < 100; ++i)
@@ -365,7 +364,8 @@ static void keep_ds(struct bench *b, uint8_t one, uint8_t other)
 		if (rd->data[3] != one && rd->data[3] != other) {
 			knot_rdata_t *copy = malloc(sizeof(*copy) + rd->len + 1);
 			memcpy(copy, rd, sizeof(*copy) + rd->len);
-			knot_rdataset_t one_set = {.count = 1, .size = knot_rdata_size(rd->len), .rdata = copy};
+			knot_rdataset_t one_set = {
+				.count = 1, .size = knot_rdata_size(rd->len), .rdata = copy};
 			assert_int_equal(knot_rdataset_subtract(&b->ds->rrs, &one_set, NULL), 0);
 			free(copy);
 		}
@@ -451,14 +451,14 @@ static void expensive_keys_are_not_taken(void **state)
 		unsigned bits, exp_len;
 		int ret;
 	} table[] = {
-			{1024, 3, 0},
-			{4096, 4, 0},
-			{4104, 3, -ENOTSUP},
-			{16384, 3, -ENOTSUP},
-			{2048, 5, 0}, /* 2^32 + 1, which zones do use */
-			{2048, 6, -ENOTSUP},
-			{2048, 9, -ENOTSUP},
-			{256, 3, -EINVAL},
+		{1024, 3, 0},
+		{4096, 4, 0},
+		{4104, 3, -ENOTSUP},
+		{16384, 3, -ENOTSUP},
+		{2048, 5, 0}, /* 2^32 + 1, which zones do use */
+		{2048, 6, -ENOTSUP},
+		{2048, 9, -ENOTSUP},
+		{256, 3, -EINVAL},
 	};
 	uint8_t rsa[16384 / 8 + 16];
 	for (size_t i = 0; i < KR_COUNT_OF(table); ++i) {
@@ -477,11 +477,13 @@ static void malformed_keys_are_refused(void **state)
 	for (size_t i = 0; i < sizeof(algorithms); ++i) {
 		for (size_t len = 0; len < 8; ++len) {
 			struct dnssec_pubkey *key = NULL;
-			assert_int_not_equal(dnssec_pubkey_new(&key, NULL, algorithms[i], junk, len), 0);
+			assert_int_not_equal(
+				dnssec_pubkey_new(&key, NULL, algorithms[i], junk, len), 0);
 		}
 	}
 	struct dnssec_pubkey *key = NULL;
-	assert_int_equal(dnssec_pubkey_new(&key, NULL, 13, junk, 64), kr_error(EINVAL)); /* off the curve */
+	assert_int_equal(
+		dnssec_pubkey_new(&key, NULL, 13, junk, 64), kr_error(EINVAL)); /* off the curve */
 	assert_int_equal(dnssec_pubkey_new(&key, NULL, 3, junk, 64), kr_error(ENOTSUP));
 }
 
@@ -490,7 +492,8 @@ static void zone_data_is_validated(void **state)
 	struct bench b;
 	open_default(&b);
 	kr_rrset_validation_ctx_t err = {0};
-	struct kr_svldr_ctx *ctx = kr_svldr_new_ctx(b.ds, b.dnskey, &b.key_sigs->rrs, FIXTURE_NOW, &err);
+	struct kr_svldr_ctx *ctx =
+		kr_svldr_new_ctx(b.ds, b.dnskey, &b.key_sigs->rrs, FIXTURE_NOW, &err);
 	assert_non_null(ctx);
 	assert_int_equal(err.result, 0);
 	b.mx->ttl = 86400;
@@ -508,26 +511,26 @@ static void zone_data_is_validated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(good_signatures_verify),
-			cmocka_unit_test(wildcard_expansion_is_told),
-			cmocka_unit_test(every_engine_agrees),
-			cmocka_unit_test(any_changed_byte_is_noticed),
-			cmocka_unit_test(times_are_compared_to_the_second),
-			cmocka_unit_test(ttl_ends_with_the_signature),
-			cmocka_unit_test(label_count_has_bounds),
-			cmocka_unit_test(keys_that_may_not_sign_are_not_used),
-			cmocka_unit_test(missing_and_foreign_signatures_are_told_apart),
-			cmocka_unit_test(limits_end_the_work),
-			cmocka_unit_test(colliding_keys_and_signatures_are_bounded),
-			cmocka_unit_test(the_right_one_of_colliding_keys_is_found_once),
-			cmocka_unit_test(nothing_is_checked_twice),
-			cmocka_unit_test(each_digest_leads_to_the_key),
-			cmocka_unit_test(sha1_does_not_count_beside_sha256),
-			cmocka_unit_test(unknown_algorithms_and_digests_make_insecure),
-			cmocka_unit_test(many_ds_of_one_tag_are_bounded),
-			cmocka_unit_test(expensive_keys_are_not_taken),
-			cmocka_unit_test(malformed_keys_are_refused),
-			cmocka_unit_test(zone_data_is_validated),
+		cmocka_unit_test(good_signatures_verify),
+		cmocka_unit_test(wildcard_expansion_is_told),
+		cmocka_unit_test(every_engine_agrees),
+		cmocka_unit_test(any_changed_byte_is_noticed),
+		cmocka_unit_test(times_are_compared_to_the_second),
+		cmocka_unit_test(ttl_ends_with_the_signature),
+		cmocka_unit_test(label_count_has_bounds),
+		cmocka_unit_test(keys_that_may_not_sign_are_not_used),
+		cmocka_unit_test(missing_and_foreign_signatures_are_told_apart),
+		cmocka_unit_test(limits_end_the_work),
+		cmocka_unit_test(colliding_keys_and_signatures_are_bounded),
+		cmocka_unit_test(the_right_one_of_colliding_keys_is_found_once),
+		cmocka_unit_test(nothing_is_checked_twice),
+		cmocka_unit_test(each_digest_leads_to_the_key),
+		cmocka_unit_test(sha1_does_not_count_beside_sha256),
+		cmocka_unit_test(unknown_algorithms_and_digests_make_insecure),
+		cmocka_unit_test(many_ds_of_one_tag_are_bounded),
+		cmocka_unit_test(expensive_keys_are_not_taken),
+		cmocka_unit_test(malformed_keys_are_refused),
+		cmocka_unit_test(zone_data_is_validated),
 	};
 	kr_crypto_init();
 	int ret = cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,17 @@
 #include "lib/resolve.h"
 
 static const uint8_t ROOT[] = "";
-static const uint8_t EXAMPLE[] = "\x07" "example";
-static const uint8_t SUB[] = "\x03" "sub\x07" "example";
-static const uint8_t WWW[] = "\x03" "www\x03" "sub\x07" "example";
-static const uint8_t OTHER[] = "\x05" "other";
+static const uint8_t EXAMPLE[] = "\x07"
+				 "example";
+static const uint8_t SUB[] = "\x03"
+			     "sub\x07"
+			     "example";
+static const uint8_t WWW[] = "\x03"
+			     "www\x03"
+			     "sub\x07"
+			     "example";
+static const uint8_t OTHER[] = "\x05"
+			       "other";
 static const uint8_t DS[4 + 32] = {0x12, 0x34, 8, 2};
 
 static int setup(void **state)
@@ -59,7 +66,9 @@ static void anchors_are_found_again(void **state)
 	uint8_t more[sizeof(DS)];
 	memcpy(more, DS, sizeof(DS));
 	more[9] = 1;
-	assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DS, 3600, more, sizeof(more)), 0);
+	assert_int_equal(
+		kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DS, 3600, more, sizeof(more)),
+		0);
 	assert_int_equal(kr_ta_get(ctx->trust_anchors, EXAMPLE)->rrs.count, 2);
 	assert_int_equal(kr_ta_del(ctx->trust_anchors, EXAMPLE), 0);
 	assert_null(kr_ta_get(ctx->trust_anchors, EXAMPLE));
@@ -74,13 +83,13 @@ static void keys_become_ds(void **state)
 		assert_true(text_parse(&sets, fixtures[i].text, strlen(fixtures[i].text)));
 		const knot_rdata_t *key = text_find(&sets, KNOT_RRTYPE_DNSKEY)->rrs.rdata;
 		assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DNSKEY, 3600,
-						 key->data, key->len),
-				0);
+					 key->data, key->len),
+			0);
 		const knot_rdata_t *ds = kr_ta_get(ctx->trust_anchors, EXAMPLE)->rrs.rdata;
 		assert_true(knot_rdataset_member(&text_find(&sets, KNOT_RRTYPE_DS)->rrs, ds));
 		assert_true(kr_dnssec_key_ksk(key->data));
 		assert_int_equal(kr_dnssec_key_tag(KNOT_RRTYPE_DNSKEY, key->data, key->len),
-				kr_dnssec_key_tag(KNOT_RRTYPE_DS, ds->data, ds->len));
+			kr_dnssec_key_tag(KNOT_RRTYPE_DS, ds->data, ds->len));
 		kr_ta_del(ctx->trust_anchors, EXAMPLE);
 		text_free(&sets);
 	}
@@ -98,15 +107,15 @@ static void unfit_keys_are_refused(void **state)
 		memcpy(bad, key, sizeof(key));
 		bad[changes[i].at] = changes[i].value;
 		assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DNSKEY, 0, bad,
-						 sizeof(bad)),
-				kr_error(EINVAL));
+					 sizeof(bad)),
+			kr_error(EINVAL));
 	}
 	assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DNSKEY, 0, key, 4),
-			kr_error(EINVAL));
-	assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DS, 0, DS, 4),
-			kr_error(EINVAL));
-	assert_int_equal(kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_A, 0, DS, 4),
-			kr_error(EINVAL));
+		kr_error(EINVAL));
+	assert_int_equal(
+		kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_DS, 0, DS, 4), kr_error(EINVAL));
+	assert_int_equal(
+		kr_ta_add(ctx->trust_anchors, EXAMPLE, KNOT_RRTYPE_A, 0, DS, 4), kr_error(EINVAL));
 	assert_null(kr_ta_get(ctx->trust_anchors, EXAMPLE));
 }
 
@@ -140,10 +149,10 @@ static void closest_anchor_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(anchors_are_found_again, setup, teardown),
-			cmocka_unit_test_setup_teardown(keys_become_ds, setup, teardown),
-			cmocka_unit_test_setup_teardown(unfit_keys_are_refused, setup, teardown),
-			cmocka_unit_test_setup_teardown(closest_anchor_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(anchors_are_found_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_become_ds, setup, teardown),
+		cmocka_unit_test_setup_teardown(unfit_keys_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(closest_anchor_counts, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

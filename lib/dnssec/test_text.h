@@ -27,7 +27,8 @@ static inline void text_record(zs_scanner_t *s)
 	knot_dname_to_lower(owner);
 	knot_rrset_t *rr = NULL;
 	for (size_t i = 0; i < sets->len && !rr; ++i) {
-		if (sets->at[i]->type == s->r_type && knot_dname_is_equal(sets->at[i]->owner, owner))
+		if (sets->at[i]->type == s->r_type &&
+			knot_dname_is_equal(sets->at[i]->owner, owner))
 			rr = sets->at[i];
 	}
 	if (!rr) {

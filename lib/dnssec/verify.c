@@ -13,10 +13,10 @@
 
 const struct dnssec_engine *const dnssec_engines[] = {
 #if ENABLE_OPENSSL
-		&dnssec_engine_libcrypto,
+	&dnssec_engine_libcrypto,
 #endif
-		&dnssec_engine_libdnssec,
-		NULL,
+	&dnssec_engine_libdnssec,
+	NULL,
 };
 
 struct dnssec_pubkey {
@@ -64,7 +64,7 @@ uint32_t dnssec_alg_price(uint8_t alg)
 }
 
 int dnssec_rsa_split(const uint8_t *data, size_t len, const uint8_t **exp, size_t *exp_len,
-		const uint8_t **mod, size_t *mod_len)
+	const uint8_t **mod, size_t *mod_len)
 {
 	if (len < 3)
 		return kr_error(EINVAL);
@@ -128,7 +128,7 @@ static const struct dnssec_engine *best_engine(uint8_t alg)
 }
 
 int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
-		const uint8_t *data, size_t len)
+	const uint8_t *data, size_t len)
 {
 	if (!dnssec_alg_is_supported(alg))
 		return kr_error(ENOTSUP);
@@ -158,7 +158,7 @@ void dnssec_pubkey_free(struct dnssec_pubkey *key)
 }
 
 int dnssec_pubkey_verify(const struct dnssec_pubkey *key, const uint8_t *data, size_t len,
-		const uint8_t *sig, size_t sig_len)
+	const uint8_t *sig, size_t sig_len)
 {
 	if (sig_len == 0)
 		return kr_error(EBADMSG);
@@ -166,7 +166,7 @@ int dnssec_pubkey_verify(const struct dnssec_pubkey *key, const uint8_t *data, s
 }
 
 int dnssec_sha256(uint8_t out[DNSSEC_SHA256_LEN], const uint8_t *a, size_t a_len, const uint8_t *b,
-		size_t b_len)
+	size_t b_len)
 {
 	gnutls_hash_hd_t hash;
 	if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) != 0)

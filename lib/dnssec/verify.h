@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Public-key checks behind one interface: a parsed key and "does it verify these bytes". Two engines
- * implement it, libcrypto (preferred: P-256 takes a third of the time) and libdnssec. Also what is known
- * of DNSSEC algorithm numbers: which are supported (RFC 8624) and what a check costs (spec 2.2.1).
+ * Public-key checks behind one interface: a parsed key and "does it verify these bytes". Two
+ * engines implement it, libcrypto (preferred: P-256 takes a third of the time) and libdnssec. Also
+ * what is known of DNSSEC algorithm numbers: which are supported (RFC 8624) and what a check costs
+ * (spec 2.2.1).
  */
 #pragma once
 
@@ -31,21 +32,18 @@ struct dnssec_engine {
 	void (*key_free)(void *key);
 	/** @return 0 or kr_error(EBADMSG) */
 	int (*verify)(void *key, uint8_t alg, const uint8_t *data, size_t len, const uint8_t *sig,
-			size_t sig_len);
+		size_t sig_len);
 };
 
 /** Engines that are built in, the generally better one first; NULL-ended. */
 extern const struct dnssec_engine *const dnssec_engines[];
 
 /** Can signatures of this algorithm be checked? */
-KR_EXPORT KR_PURE
-bool dnssec_alg_is_supported(uint8_t alg);
+KR_EXPORT KR_PURE bool dnssec_alg_is_supported(uint8_t alg);
 /** Can DS digests of this type be checked? */
-KR_EXPORT KR_PURE
-bool dnssec_digest_is_supported(uint8_t type);
+KR_EXPORT KR_PURE bool dnssec_digest_is_supported(uint8_t type);
 /** Units (about 0.2 ms of the slower engine) of one check. */
-KR_EXPORT KR_PURE
-uint32_t dnssec_alg_price(uint8_t alg);
+KR_EXPORT KR_PURE uint32_t dnssec_alg_price(uint8_t alg);
 
 /**
  * Parse a public key as it stands in a DNSKEY record after its first four bytes.
@@ -54,20 +52,20 @@ uint32_t dnssec_alg_price(uint8_t alg);
  *         kr_error(EINVAL) for a malformed key; kr_error(ENOMEM)
  */
 int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
-		const uint8_t *data, size_t len);
+	const uint8_t *data, size_t len);
 /** NULL is fine. */
 void dnssec_pubkey_free(struct dnssec_pubkey *key);
 /** @return 0 if sig is the key's signature of data; kr_error(EBADMSG) otherwise */
 int dnssec_pubkey_verify(const struct dnssec_pubkey *key, const uint8_t *data, size_t len,
-		const uint8_t *sig, size_t sig_len);
+	const uint8_t *sig, size_t sig_len);
 
 /** Take an RSA key apart (RFC 3110). @return 0 or kr_error(EINVAL) */
 int dnssec_rsa_split(const uint8_t *data, size_t len, const uint8_t **exp, size_t *exp_len,
-		const uint8_t **mod, size_t *mod_len);
+	const uint8_t **mod, size_t *mod_len);
 
 /** SHA-256 of two pieces one after the other. */
 int dnssec_sha256(uint8_t out[DNSSEC_SHA256_LEN], const uint8_t *a, size_t a_len, const uint8_t *b,
-		size_t b_len);
+	size_t b_len);
 
 /** Set cryptography up; call before anything else of this folder. */
 KR_EXPORT

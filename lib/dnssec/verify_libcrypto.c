@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Checks through libcrypto of OpenSSL 3. RSA goes without a digest set in the operation: the recovered
- * block is compared as a whole, which takes SHA-1 and short keys under any system policy and leaves no
- * room for lenient parsing of the padding. */
+/* Checks through libcrypto of OpenSSL 3. RSA goes without a digest set in the operation: the
+ * recovered block is compared as a whole, which takes SHA-1 and short keys under any system policy
+ * and leaves no room for lenient parsing of the padding. */
 
 #include "kresconfig.h"
 
@@ -30,14 +30,14 @@ struct digest_info {
 static const struct digest_info *rsa_digest(uint8_t alg)
 {
 	static const struct digest_info sha1 = {EVP_sha1, 15,
-			{0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00,
-					0x04, 0x14}};
+		{0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04,
+			0x14}};
 	static const struct digest_info sha256 = {EVP_sha256, 19,
-			{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
-					0x02, 0x01, 0x05, 0x00, 0x04, 0x20}};
+		{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+			0x01, 0x05, 0x00, 0x04, 0x20}};
 	static const struct digest_info sha512 = {EVP_sha512, 19,
-			{0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
-					0x02, 0x03, 0x05, 0x00, 0x04, 0x40}};
+		{0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+			0x03, 0x05, 0x00, 0x04, 0x40}};
 	switch (alg) {
 	case DNSSEC_KEY_ALGORITHM_RSA_SHA1:
 	case DNSSEC_KEY_ALGORITHM_RSA_SHA1_NSEC3:
@@ -71,7 +71,7 @@ static EVP_PKEY *rsa_key(const uint8_t *data, size_t len)
 	BIGNUM *n = BN_bin2bn(mod, mod_len, NULL);
 	BIGNUM *e = BN_bin2bn(exp, exp_len, NULL);
 	if (bld && n && e && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
-			OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, e) == 1)
+		OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, e) == 1)
 		params = OSSL_PARAM_BLD_to_param(bld);
 	if (params)
 		pkey = from_params("RSA", EVP_PKEY_PUBLIC_KEY, params);
@@ -88,9 +88,8 @@ static EVP_PKEY *curves[2];
 static EVP_PKEY *curve_new(const char *group)
 {
 	const OSSL_PARAM params[] = {
-			OSSL_PARAM_construct_utf8_string(
-					OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, 0),
-			OSSL_PARAM_construct_end(),
+		OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, 0),
+		OSSL_PARAM_construct_end(),
 	};
 	return from_params("EC", EVP_PKEY_KEY_PARAMETERS, params);
 }
@@ -160,7 +159,7 @@ static void key_free(void *handle)
 }
 
 static int verify_rsa(EVP_PKEY *pkey, uint8_t alg, const uint8_t *data, size_t len,
-		const uint8_t *sig, size_t sig_len)
+	const uint8_t *sig, size_t sig_len)
 {
 	uint8_t want[sizeof(((struct digest_info *)0)->prefix) + DNSSEC_HASH_LEN_MAX];
 	uint8_t got[DNSSEC_RSA_BITS_MAX / 8];
@@ -175,9 +174,9 @@ static int verify_rsa(EVP_PKEY *pkey, uint8_t alg, const uint8_t *data, size_t l
 	int ret = kr_error(EBADMSG);
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
 	if (ctx && EVP_PKEY_verify_recover_init(ctx) == 1 &&
-			EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
-			EVP_PKEY_verify_recover(ctx, got, &got_len, sig, sig_len) == 1 &&
-			got_len == want_len && memcmp(got, want, want_len) == 0)
+		EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
+		EVP_PKEY_verify_recover(ctx, got, &got_len, sig, sig_len) == 1 &&
+		got_len == want_len && memcmp(got, want, want_len) == 0)
 		ret = kr_ok();
 	EVP_PKEY_CTX_free(ctx);
 	return ret;
@@ -207,19 +206,19 @@ static size_t der_signature(uint8_t *out, const uint8_t *sig, size_t part_len)
 }
 
 static int digest_verify(EVP_PKEY *pkey, const EVP_MD *md, const uint8_t *data, size_t len,
-		const uint8_t *sig, size_t sig_len)
+	const uint8_t *sig, size_t sig_len)
 {
 	int ret = kr_error(EBADMSG);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	if (ctx && EVP_DigestVerifyInit(ctx, NULL, md, NULL, pkey) == 1 &&
-			EVP_DigestVerify(ctx, sig, sig_len, data, len) == 1)
+		EVP_DigestVerify(ctx, sig, sig_len, data, len) == 1)
 		ret = kr_ok();
 	EVP_MD_CTX_free(ctx);
 	return ret;
 }
 
 static int verify_ec(EVP_PKEY *pkey, const EVP_MD *md, size_t part_len, const uint8_t *data,
-		size_t len, const uint8_t *sig, size_t sig_len)
+	size_t len, const uint8_t *sig, size_t sig_len)
 {
 	uint8_t der[2 + 2 * (3 + EC_PART_MAX)];
 	if (sig_len != 2 * part_len)
@@ -229,7 +228,7 @@ static int verify_ec(EVP_PKEY *pkey, const EVP_MD *md, size_t part_len, const ui
 }
 
 static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, const uint8_t *sig,
-		size_t sig_len)
+	size_t sig_len)
 {
 	EVP_PKEY *pkey = handle;
 	int ret;
@@ -254,12 +253,12 @@ static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, co
 }
 
 const struct dnssec_engine dnssec_engine_libcrypto = {
-		.name = "libcrypto",
-		.init = init,
-		.deinit = deinit,
-		.key_new = key_new,
-		.key_free = key_free,
-		.verify = verify,
+	.name = "libcrypto",
+	.init = init,
+	.deinit = deinit,
+	.key_new = key_new,
+	.key_free = key_free,
+	.verify = verify,
 };
 
 #endif

@@ -31,7 +31,7 @@ static void key_free(void *handle)
 }
 
 static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, const uint8_t *sig,
-		size_t sig_len)
+	size_t sig_len)
 {
 	dnssec_sign_ctx_t *ctx = NULL;
 	if (dnssec_sign_new(&ctx, handle) != DNSSEC_EOK)
@@ -46,8 +46,8 @@ static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, co
 }
 
 const struct dnssec_engine dnssec_engine_libdnssec = {
-		.name = "libdnssec",
-		.key_new = key_new,
-		.key_free = key_free,
-		.verify = verify,
+	.name = "libdnssec",
+	.key_new = key_new,
+	.key_free = key_free,
+	.verify = verify,
 };

@@ -45,19 +45,19 @@ static void open_allowance(struct vld *v)
 		qry->vld_units_remain = KR_VERIFY_MSG_UNITS;
 	}
 	v->given = (struct dnssec_allowance){
-			.checks = KR_MIN((uint32_t)qry->vld_limit_crypto_remains,
-					kr_budget_left(req, KR_BUDGET_VERIFY)),
-			.units = KR_MIN((uint32_t)qry->vld_units_remain,
-					kr_budget_left(req, KR_BUDGET_VERIFY_UNITS)),
-			.fails = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL),
-			.fail_units = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL_UNITS),
-			.blocks = kr_budget_left(req, KR_BUDGET_NSEC3_BLOCKS),
+		.checks = KR_MIN((uint32_t)qry->vld_limit_crypto_remains,
+			kr_budget_left(req, KR_BUDGET_VERIFY)),
+		.units = KR_MIN((uint32_t)qry->vld_units_remain,
+			kr_budget_left(req, KR_BUDGET_VERIFY_UNITS)),
+		.fails = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL),
+		.fail_units = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL_UNITS),
+		.blocks = kr_budget_left(req, KR_BUDGET_NSEC3_BLOCKS),
 	};
 	v->left = v->given;
 	v->env = (struct dnssec_env){
-			.now_s = req->ctx->now.tv_sec,
-			.left = &v->left,
-			.memory = &v->known->memory,
+		.now_s = req->ctx->now.tv_sec,
+		.left = &v->left,
+		.memory = &v->known->memory,
 	};
 }
 
@@ -126,13 +126,14 @@ static void note_unsupported(struct vld *v, const knot_rrset_t *ds)
 	bool has_algorithm = false;
 	const knot_rdata_t *rd = ds->rrs.rdata;
 	for (uint16_t i = 0; i < ds->rrs.count; ++i, rd = knot_rdataset_next((knot_rdata_t *)rd))
-		has_algorithm = has_algorithm || (rd->len > 4 && dnssec_alg_is_supported(knot_ds_alg(rd)));
+		has_algorithm =
+			has_algorithm || (rd->len > 4 && dnssec_alg_is_supported(knot_ds_alg(rd)));
 	if (has_algorithm && !kr_ds_algo_support(ds))
 		kr_request_set_extended_error(
-				v->req, KNOT_EDNS_EDE_DS_DIGEST, "unsupported DS digest");
+			v->req, KNOT_EDNS_EDE_DS_DIGEST, "unsupported DS digest");
 	else
 		kr_request_set_extended_error(
-				v->req, KNOT_EDNS_EDE_DNSKEY_ALG, "unsupported algorithm");
+			v->req, KNOT_EDNS_EDE_DNSKEY_ALG, "unsupported algorithm");
 }
 
 /** DS set that the keys of the query's zone have to fit. @return 0, VLD_*, or an error */
@@ -170,7 +171,8 @@ static int judge_dnskey(struct vld *v, ranked_rr_array_entry_t *entry)
 	if (ret == 0)
 		ret = dnssec_keyset_init(&keys, rr);
 	if (ret == 0)
-		ret = dnssec_keyset_verify(&keys, sigs ? &sigs->rr->rrs : NULL, ds, &v->env, &verdict);
+		ret = dnssec_keyset_verify(
+			&keys, sigs ? &sigs->rr->rrs : NULL, ds, &v->env, &verdict);
 	dnssec_keyset_deinit(&keys);
 	if (ret == kr_error(ENOTSUP) && !is_configured(v, rr->owner)) {
 		note_unsupported(v, ds);
@@ -241,8 +243,9 @@ static bool has_answer(const struct vld *v)
 {
 	const ranked_rr_array_t *array = &v->req->answ_selected;
 	for (size_t i = 0; i < array->len; ++i) {
-		if (vld_is_ours(v, array->at[i]) && (v->qry->stype == KNOT_RRTYPE_RRSIG ||
-							array->at[i]->rr->type != KNOT_RRTYPE_RRSIG))
+		if (vld_is_ours(v, array->at[i]) &&
+			(v->qry->stype == KNOT_RRTYPE_RRSIG ||
+				array->at[i]->rr->type != KNOT_RRTYPE_RRSIG))
 			return true;
 	}
 	return false;
@@ -256,7 +259,7 @@ static bool has_rank(const struct vld *v, uint8_t rank)
 		for (size_t j = 0; j < all[i]->len; ++j) {
 			const ranked_rr_array_entry_t *entry = all[i]->at[j];
 			if (vld_is_ours(v, entry) && kr_rank_test(entry->rank, rank) &&
-					!(rank == KR_RANK_INSECURE && entry->rr->type == KNOT_RRTYPE_NS))
+				!(rank == KR_RANK_INSECURE && entry->rr->type == KNOT_RRTYPE_NS))
 				return true;
 		}
 	}
@@ -272,7 +275,7 @@ static bool is_denied_by_secure_zone(const struct vld *v)
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
 		if (vld_is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_SOA &&
-				kr_rank_test(entry->rank, KR_RANK_SECURE))
+			kr_rank_test(entry->rank, KR_RANK_SECURE))
 			return true;
 	}
 	return false;
@@ -281,14 +284,15 @@ static bool is_denied_by_secure_zone(const struct vld *v)
 /** A negative answer without proof may stand only below an insecure delegation. */
 static int excuse_missing_proof(struct vld *v, const knot_dname_t *name, uint16_t type)
 {
-	int ret = is_denied_by_secure_zone(v) ? kr_error(ENOENT) : vld_find_insecurity(v, name, type);
+	int ret =
+		is_denied_by_secure_zone(v) ? kr_error(ENOENT) : vld_find_insecurity(v, name, type);
 	if (ret != kr_error(ENOENT))
 		return ret;
 	char text[KNOT_DNAME_TXT_MAXLEN + 1];
 	if (knot_dname_to_str(text, name, sizeof(text))) {
 		VERBOSE(v->qry, "<= bad denial of %s\n", text);
 		vld_blame(v, KNOT_EDNS_EDE_NSEC_MISS, "%s: %.40s",
-				v->proof_count > 0 ? "proof does not hold" : "no proof", text);
+			v->proof_count > 0 ? "proof does not hold" : "no proof", text);
 	}
 	return kr_error(EBADMSG);
 }
@@ -327,7 +331,8 @@ static int judge_negative(struct vld *v)
 	if (ret == kr_error(ENOENT)) {
 		if (!qry->flags.CACHED || has_rank(v, KR_RANK_INITIAL))
 			return excuse_missing_proof(v, name, type);
-		proof = (struct dnssec_proof){0}; /* proven when it was cached, by records it did not keep */
+		proof = (struct dnssec_proof){
+			0}; /* proven when it was cached, by records it did not keep */
 		ret = kr_ok();
 	} else if (ret != 0) {
 		return ret;
@@ -359,18 +364,19 @@ static int judge_message(struct vld *v)
 	}
 	if (ret != 0 || qry->stype != KNOT_RRTYPE_DS)
 		return ret;
-	ranked_rr_array_entry_t *ds = vld_find_entry(
-			v, &v->req->answ_selected, qry->sname, KNOT_RRTYPE_DS);
+	ranked_rr_array_entry_t *ds =
+		vld_find_entry(v, &v->req->answ_selected, qry->sname, KNOT_RRTYPE_DS);
 	if (ds)
 		return conclude_ds(v, ds);
 	/* An alias is not a zone; what it leads to is another question. */
-	return deliver_ds(v, has_rank(v, KR_RANK_INSECURE) ? KR_ZONE_INSECURE : KR_ZONE_NO_CUT, NULL);
+	return deliver_ds(
+		v, has_rank(v, KR_RANK_INSECURE) ? KR_ZONE_INSECURE : KR_ZONE_NO_CUT, NULL);
 }
 
 /* ---- referrals ---- */
 
-static void conclude_referral(struct vld *v, const knot_dname_t *child, bool is_insecure,
-		knot_rrset_t *ds)
+static void conclude_referral(
+	struct vld *v, const knot_dname_t *child, bool is_insecure, knot_rrset_t *ds)
 {
 	struct kr_zonecut *next = v->qry->next_cut;
 	if (is_insecure) {
@@ -389,16 +395,17 @@ static void judge_referral(struct vld *v)
 	const knot_dname_t *child = v->qry->next_cut->name;
 	ranked_rr_array_t *array = &v->req->auth_selected;
 	if (!v->qry->zone_cut.key || vld_use_zone(v, v->qry->zone_cut.name) != 0 ||
-			!kr_ta_closest(v->req->ctx, child, KNOT_RRTYPE_DS))
+		!kr_ta_closest(v->req->ctx, child, KNOT_RRTYPE_DS))
 		return;
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
 		if (!vld_is_open(v, entry))
 			continue;
 		ranked_rr_array_entry_t *sigs = vld_find_rrsig(v, array, entry->rr);
-		const knot_dname_t *signer = sigs ? vld_claimed_signer(v, entry->rr, sigs->rr) : NULL;
+		const knot_dname_t *signer =
+			sigs ? vld_claimed_signer(v, entry->rr, sigs->rr) : NULL;
 		if (!signer || !knot_dname_is_equal(signer, v->zone->name) ||
-				vld_verify_entry(v, array, entry, sigs) != 0)
+			vld_verify_entry(v, array, entry, sigs) != 0)
 			continue;
 		if (vld_is_proof_type(entry->rr->type))
 			vld_note_proof(v, array, entry);
@@ -411,7 +418,7 @@ static void judge_referral(struct vld *v)
 			note_unsupported(v, ds->rr);
 		conclude_referral(v, child, !is_supported, ds->rr);
 	} else if (!ds && vld_prove_denial(v, child, KNOT_RRTYPE_DS, false, &proof) == 0 &&
-			fact_of(&proof, false) == KR_ZONE_INSECURE) {
+		   fact_of(&proof, false) == KR_ZONE_INSECURE) {
 		conclude_referral(v, child, true, NULL);
 	}
 	vld_set_open_ranks(v, KR_RANK_TRY);
@@ -453,9 +460,10 @@ static int fail(struct vld *v, int ret)
 	discard_message(v);
 	qry->flags.DNSSEC_BOGUS = true;
 	kr_request_set_extended_error(
-			req, v->ede_text ? v->ede_code : KNOT_EDNS_EDE_BOGUS, v->ede_text);
+		req, v->ede_text ? v->ede_code : KNOT_EDNS_EDE_BOGUS, v->ede_text);
 	if (req->upstream.transport)
-		qry->server_selection.error(qry, req->upstream.transport, KR_SELECTION_DNSSEC_ERROR);
+		qry->server_selection.error(
+			qry, req->upstream.transport, KR_SELECTION_DNSSEC_ERROR);
 	return KR_STATE_FAIL;
 }
 
@@ -486,8 +494,8 @@ static int succeed(struct vld *v, int ret, int state)
 		drop_open(v, &v->req->answ_selected);
 	drop_open(v, &v->req->auth_selected);
 	if (ret == VLD_INSECURE || has_rank(v, KR_RANK_INSECURE)) {
-		if (ret == VLD_INSECURE && (qry->stype == KNOT_RRTYPE_DS ||
-							   qry->stype == KNOT_RRTYPE_DNSKEY))
+		if (ret == VLD_INSECURE &&
+			(qry->stype == KNOT_RRTYPE_DS || qry->stype == KNOT_RRTYPE_DNSKEY))
 			(void)kr_validate_deliver_ds(qry, KR_ZONE_INSECURE, NULL);
 		vld_become_insecure(qry);
 	} else {
@@ -505,7 +513,7 @@ static int pass_insecure(struct vld *v)
 		return v->req->state;
 	vld_set_open_ranks(v, KR_RANK_INSECURE);
 	if (qry->parent && !qry->next_cut &&
-			(qry->stype == KNOT_RRTYPE_DS || qry->stype == KNOT_RRTYPE_DNSKEY))
+		(qry->stype == KNOT_RRTYPE_DS || qry->stype == KNOT_RRTYPE_DNSKEY))
 		(void)kr_validate_deliver_ds(qry, KR_ZONE_INSECURE, NULL);
 	return v->req->state;
 }
@@ -516,7 +524,8 @@ static int judge_cached(struct vld *v)
 	struct kr_query *qry = v->qry;
 	ranked_rr_array_t *answer = &v->req->answ_selected;
 	if (qry->stype == KNOT_RRTYPE_DNSKEY) {
-		ranked_rr_array_entry_t *key = vld_find_entry(v, answer, qry->sname, KNOT_RRTYPE_DNSKEY);
+		ranked_rr_array_entry_t *key =
+			vld_find_entry(v, answer, qry->sname, KNOT_RRTYPE_DNSKEY);
 		if (key && kr_rank_test(key->rank, KR_RANK_SECURE))
 			return kr_validate_deliver_key(qry, key->rr);
 		if (key && kr_rank_test(key->rank, KR_RANK_INSECURE))
@@ -565,10 +574,10 @@ static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 	if (!acts_on(ctx, qry))
 		return ctx->state;
 	struct vld v = {
-			.req = req,
-			.qry = qry,
-			.pkt = pkt,
-			.known = vld_known(req),
+		.req = req,
+		.qry = qry,
+		.pkt = pkt,
+		.known = vld_known(req),
 	};
 	if (!v.known)
 		return KR_STATE_FAIL;
@@ -593,9 +602,10 @@ static int answer_finalize(kr_layer_t *ctx)
 		for (size_t j = 0; j < all[i]->len; ++j) {
 			ranked_rr_array_entry_t *entry = all[i]->at[j];
 			const uint8_t rank = entry->rank;
-			if (kr_rank_test(rank, KR_RANK_INDET) || kr_rank_test(rank, KR_RANK_BOGUS) ||
-					kr_rank_test(rank, KR_RANK_MISMATCH) ||
-					kr_rank_test(rank, KR_RANK_MISSING))
+			if (kr_rank_test(rank, KR_RANK_INDET) ||
+				kr_rank_test(rank, KR_RANK_BOGUS) ||
+				kr_rank_test(rank, KR_RANK_MISMATCH) ||
+				kr_rank_test(rank, KR_RANK_MISSING))
 				entry->to_wire = false;
 		}
 	}
@@ -605,8 +615,8 @@ static int answer_finalize(kr_layer_t *ctx)
 int validate_init(struct kr_module *self)
 {
 	static const kr_layer_api_t layer = {
-			.consume = consume,
-			.answer_finalize = answer_finalize,
+		.consume = consume,
+		.answer_finalize = answer_finalize,
 	};
 	self->layer = &layer;
 	return kr_ok();

@@ -103,8 +103,8 @@ int kr_validate_deliver_key(struct kr_query *qry, knot_rrset_t *dnskey)
 /** Was this asked on behalf of the query already? */
 static bool was_asked(const struct kr_query *qry, const knot_dname_t *name, uint16_t type)
 {
-	return kr_rplan_find_resolved(&qry->request->rplan, (struct kr_query *)qry, name,
-			KNOT_CLASS_IN, type);
+	return kr_rplan_find_resolved(
+		&qry->request->rplan, (struct kr_query *)qry, name, KNOT_CLASS_IN, type);
 }
 
 /** The question that everything is done for; it owns the count of steps. */
@@ -134,7 +134,7 @@ static int ask(struct vld *v, const struct vld_zone *zone, uint16_t type)
 	struct kr_rplan *plan = &v->req->rplan;
 	struct kr_query *origin = origin_of(qry);
 	if (was_asked(qry, zone->name, type) || origin->chain_steps >= CHAIN_STEPS_MAX ||
-			kr_rplan_satisfies(qry, zone->name, KNOT_CLASS_IN, type)) {
+		kr_rplan_satisfies(qry, zone->name, KNOT_CLASS_IN, type)) {
 		vld_blame(v, KNOT_EDNS_EDE_BOGUS, "chain of trust does not end");
 		return kr_error(EBADMSG);
 	}
@@ -192,7 +192,8 @@ static int load_keys(struct vld *v, const struct vld_zone *zone)
 	return ret;
 }
 
-/** Find out what a name is. @return 0 (not UNKNOWN any more), VLD_YIELD, VLD_INSECURE, or an error */
+/** Find out what a name is. @return 0 (not UNKNOWN any more), VLD_YIELD, VLD_INSECURE, or an error
+ */
 static int find_fact(struct vld *v, const knot_dname_t *name, struct vld_zone **found)
 {
 	if (!kr_ta_closest(v->req->ctx, name, KNOT_RRTYPE_NS))
@@ -242,9 +243,9 @@ static const knot_dname_t *secure_start(const struct vld *v, const knot_dname_t 
 	if (!anchor)
 		return NULL;
 	return cut && knot_dname_in_bailiwick(name, cut) >= 0 &&
-				       knot_dname_in_bailiwick(cut, anchor) >= 0
-			       ? cut
-			       : anchor;
+			       knot_dname_in_bailiwick(cut, anchor) >= 0
+		       ? cut
+		       : anchor;
 }
 
 /** Is one of the zones known to be insecure above (or at) the name, and not above its anchor? */
@@ -253,8 +254,9 @@ static bool is_known_insecure(const struct vld *v, const knot_dname_t *name)
 	const knot_dname_t *anchor = kr_ta_closest(v->req->ctx, name, KNOT_RRTYPE_NS);
 	for (size_t i = 0; i < v->known->zones.len; ++i) {
 		const struct vld_zone *zone = v->known->zones.at[i];
-		if (zone->fact == KR_ZONE_INSECURE && knot_dname_in_bailiwick(name, zone->name) >= 0 &&
-				knot_dname_in_bailiwick(zone->name, anchor) >= 0)
+		if (zone->fact == KR_ZONE_INSECURE &&
+			knot_dname_in_bailiwick(name, zone->name) >= 0 &&
+			knot_dname_in_bailiwick(zone->name, anchor) >= 0)
 			return true;
 	}
 	return false;

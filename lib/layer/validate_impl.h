@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * What the two files of the validating layer share: validate.c judges records, validate_chain.c knows
- * zones and what links them.
+ * What the two files of the validating layer share: validate.c judges records, validate_chain.c
+ * knows zones and what links them.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 /** Results beyond 0 (go on) and errors. */
 enum {
-	VLD_YIELD = 1,	  /**< a sub-query was pushed; ask again when it is through */
+	VLD_YIELD = 1,    /**< a sub-query was pushed; ask again when it is through */
 	VLD_INSECURE = 2, /**< no signatures are to be expected */
 };
 
@@ -62,7 +62,7 @@ struct vld {
 	struct vld_expanded expanded[VLD_EXPANDED_MAX];
 	size_t expanded_count;
 
-	int ede_code;			   /**< why it failed */
+	int ede_code; /**< why it failed */
 	const char *ede_text;
 };
 
@@ -73,13 +73,13 @@ struct kr_validation *vld_known(struct kr_request *req);
  * Get the keys of a zone ready in v->keys.
  * @return 0, VLD_YIELD, VLD_INSECURE, or an error: it is no zone or its keys cannot be had
  */
-int vld_use_zone(struct vld *v, const knot_dname_t *zone);
+int vld_use_zone(struct vld *v, const knot_dname_t *name);
 
 /**
  * Get the validated DS set of a zone.
  * @return 0, VLD_YIELD, VLD_INSECURE; kr_error(ENOENT) the name is not a zone; or another error
  */
-int vld_zone_ds(struct vld *v, const knot_dname_t *zone, knot_rrset_t **ds);
+int vld_zone_ds(struct vld *v, const knot_dname_t *name, knot_rrset_t **ds);
 
 /**
  * Look for an insecure delegation between the zone asked and a name that is unsigned.
@@ -101,26 +101,26 @@ bool vld_is_ours(const struct vld *v, const ranked_rr_array_entry_t *entry);
 /** Still to be validated? RRSIGs share the fate of what they cover. */
 bool vld_is_open(const struct vld *v, const ranked_rr_array_entry_t *entry);
 ranked_rr_array_entry_t *vld_find_entry(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_dname_t *owner, uint16_t type);
+	const knot_dname_t *owner, uint16_t type);
 /** The RRSIG set over an RRset, or NULL. */
-ranked_rr_array_entry_t *vld_find_rrsig(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_rrset_t *rr);
+ranked_rr_array_entry_t *vld_find_rrsig(
+	const struct vld *v, const ranked_rr_array_t *array, const knot_rrset_t *rr);
 /** Set the rank of an entry and of its signatures. */
 void vld_set_rank(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint8_t rank);
+	ranked_rr_array_entry_t *entry, uint8_t rank);
 void vld_cap_ttl(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint32_t ttl_s);
+	ranked_rr_array_entry_t *entry, uint32_t ttl_s);
 /** Give everything that is still open a rank. */
 void vld_set_open_ranks(struct vld *v, uint8_t rank);
 /** Make ready for judging the message anew after a YIELD. */
 void vld_reopen(struct vld *v);
 
 /** The zone that claims to have signed a set, or NULL if no signature is of use. */
-const knot_dname_t *vld_claimed_signer(const struct vld *v, const knot_rrset_t *rr,
-		const knot_rrset_t *sigs);
+const knot_dname_t *vld_claimed_signer(
+	const struct vld *v, const knot_rrset_t *rr, const knot_rrset_t *sigs);
 /** Check a signed set with the keys in v and set its rank. @return 0, EBADMSG, EDQUOT */
-int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, const ranked_rr_array_entry_t *sigs);
+int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry,
+	const ranked_rr_array_entry_t *sigs);
 /** Find out the rank of a set. @return 0 (rank is set), VLD_YIELD, EBADMSG, EDQUOT, ENOMEM */
 int vld_judge_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry);
 /** A result after which nothing else of the message is looked at. */
@@ -131,14 +131,14 @@ int vld_ede_of(uint32_t faults);
 const char *vld_fault_name(uint32_t faults);
 /** Name what is wrong with a set: why, whose, which key. */
 void vld_blame_rrset(struct vld *v, int ede_code, const char *why, const knot_rrset_t *rr,
-		uint16_t tag, const knot_dname_t *zone);
+	uint16_t tag, const knot_dname_t *zone);
 /** @} */
 
 /** @name Proofs of the message (validate_proof.c) @{ */
 bool vld_is_proof_type(uint16_t type);
 /** Take in an NSEC or NSEC3 set that was found secure. */
-void vld_note_proof(struct vld *v, const ranked_rr_array_t *array,
-		const ranked_rr_array_entry_t *entry);
+void vld_note_proof(
+	struct vld *v, const ranked_rr_array_t *array, const ranked_rr_array_entry_t *entry);
 /**
  * Judge AUTHORITY. A proof that does not verify is not used, anything else that does not verify
  * spoils the message. @return as vld_judge_entry()
@@ -146,7 +146,7 @@ void vld_note_proof(struct vld *v, const ranked_rr_array_t *array,
 int vld_judge_authority(struct vld *v);
 /** Try to deny a name with the proofs of each zone above it. @return as dnssec_prove_denial() */
 int vld_prove_denial(struct vld *v, const knot_dname_t *name, uint16_t type, bool is_nxdomain,
-		struct dnssec_proof *proof);
+	struct dnssec_proof *proof);
 /** Note that a proof claims less than it could. */
 void vld_mark_optout(struct vld *v, const struct dnssec_proof *proof);
 /** Show the wildcards of ANSWER to be the closest matches. @return 0, EBADMSG, EDQUOT */

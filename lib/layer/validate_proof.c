@@ -12,8 +12,8 @@ bool vld_is_proof_type(uint16_t type)
 	return type == KNOT_RRTYPE_NSEC || type == KNOT_RRTYPE_NSEC3;
 }
 
-void vld_note_proof(struct vld *v, const ranked_rr_array_t *array,
-		const ranked_rr_array_entry_t *entry)
+void vld_note_proof(
+	struct vld *v, const ranked_rr_array_t *array, const ranked_rr_array_entry_t *entry)
 {
 	const ranked_rr_array_entry_t *sigs = vld_find_rrsig(v, array, entry->rr);
 	if (!sigs || v->proof_count == KR_COUNT_OF(v->proofs))
@@ -67,13 +67,14 @@ static struct dnssec_proofs proofs_of(struct vld *v, const knot_dname_t *zone)
 
 /** Try to deny a name with the proofs of each zone above it. @return as dnssec_prove_denial() */
 int vld_prove_denial(struct vld *v, const knot_dname_t *name, uint16_t type, bool is_nxdomain,
-		struct dnssec_proof *proof)
+	struct dnssec_proof *proof)
 {
 	int result = kr_error(ENOENT);
 	const knot_dname_t *last = NULL;
 	for (size_t i = 0; i < v->proof_count; ++i) {
 		const knot_dname_t *zone = v->proofs[i].zone;
-		if ((last && knot_dname_is_equal(last, zone)) || knot_dname_in_bailiwick(name, zone) < 0)
+		if ((last && knot_dname_is_equal(last, zone)) ||
+			knot_dname_in_bailiwick(name, zone) < 0)
 			continue;
 		last = zone;
 		const struct dnssec_proofs proofs = proofs_of(v, zone);
@@ -84,13 +85,15 @@ int vld_prove_denial(struct vld *v, const knot_dname_t *name, uint16_t type, boo
 	return result;
 }
 
-/** The answer is true, but it is not signed all the way: it must not show AD, not even from cache. */
+/** The answer is true, but it is not signed all the way: it must not show AD, not even from cache.
+ */
 void vld_mark_optout(struct vld *v, const struct dnssec_proof *proof)
 {
 	if (proof->is_optout)
 		v->qry->flags.DNSSEC_OPTOUT = true;
 	if (proof->is_insecure)
-		kr_request_set_extended_error(v->req, KNOT_EDNS_EDE_NSEC3_ITERS, "too many iterations");
+		kr_request_set_extended_error(
+			v->req, KNOT_EDNS_EDE_NSEC3_ITERS, "too many iterations");
 }
 
 /** Wildcards need to be shown to be the closest match. */
@@ -105,11 +108,12 @@ int vld_prove_expanded(struct vld *v)
 		ranked_rr_array_entry_t *entry = expanded->entry;
 		const struct dnssec_proofs proofs = proofs_of(v, expanded->zone);
 		struct dnssec_proof proof;
-		int ret = dnssec_prove_wildcard(&proofs, entry->rr->owner, expanded->labels, &proof);
+		int ret =
+			dnssec_prove_wildcard(&proofs, entry->rr->owner, expanded->labels, &proof);
 		if (ret == kr_error(ENOENT)) {
 			vld_set_rank(v, &v->req->answ_selected, entry, KR_RANK_BOGUS);
-			vld_blame_rrset(v, KNOT_EDNS_EDE_NSEC_MISS, "wildcard not proven", entry->rr, 0,
-					expanded->zone);
+			vld_blame_rrset(v, KNOT_EDNS_EDE_NSEC_MISS, "wildcard not proven",
+				entry->rr, 0, expanded->zone);
 			return kr_error(EBADMSG);
 		}
 		if (ret != 0)

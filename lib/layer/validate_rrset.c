@@ -29,26 +29,26 @@ bool vld_is_open(const struct vld *v, const ranked_rr_array_entry_t *entry)
 }
 
 ranked_rr_array_entry_t *vld_find_entry(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_dname_t *owner, uint16_t type)
+	const knot_dname_t *owner, uint16_t type)
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
 		if (vld_is_ours(v, entry) && entry->rr->type == type &&
-				knot_dname_is_equal(entry->rr->owner, owner))
+			knot_dname_is_equal(entry->rr->owner, owner))
 			return entry;
 	}
 	return NULL;
 }
 
 /** The RRSIG set over an RRset. */
-ranked_rr_array_entry_t *vld_find_rrsig(const struct vld *v, const ranked_rr_array_t *array,
-		const knot_rrset_t *rr)
+ranked_rr_array_entry_t *vld_find_rrsig(
+	const struct vld *v, const ranked_rr_array_t *array, const knot_rrset_t *rr)
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
 		if (vld_is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_RRSIG &&
-				kr_rrset_type_maysig(entry->rr) == rr->type &&
-				knot_dname_is_equal(entry->rr->owner, rr->owner))
+			kr_rrset_type_maysig(entry->rr) == rr->type &&
+			knot_dname_is_equal(entry->rr->owner, rr->owner))
 			return entry;
 	}
 	return NULL;
@@ -56,7 +56,7 @@ ranked_rr_array_entry_t *vld_find_rrsig(const struct vld *v, const ranked_rr_arr
 
 /** Set the rank of an entry and of its signatures. */
 void vld_set_rank(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint8_t rank)
+	ranked_rr_array_entry_t *entry, uint8_t rank)
 {
 	kr_rank_set(&entry->rank, rank);
 	entry->revalidation_cnt = 1;
@@ -68,7 +68,7 @@ void vld_set_rank(const struct vld *v, const ranked_rr_array_t *array,
 }
 
 void vld_cap_ttl(const struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, uint32_t ttl_s)
+	ranked_rr_array_entry_t *entry, uint32_t ttl_s)
 {
 	entry->rr->ttl = KR_MIN(entry->rr->ttl, ttl_s);
 	ranked_rr_array_entry_t *sigs = vld_find_rrsig(v, array, entry->rr);
@@ -90,8 +90,8 @@ void vld_set_open_ranks(struct vld *v, uint8_t rank)
 }
 
 /**
- * Forget this pass over the message, because it has to wait. The next pass begins anew, with what was
- * noted about wildcards and proofs; signatures are not checked twice.
+ * Forget this pass over the message, because it has to wait. The next pass begins anew, with what
+ * was noted about wildcards and proofs; signatures are not checked twice.
  */
 void vld_reopen(struct vld *v)
 {
@@ -111,16 +111,16 @@ void vld_reopen(struct vld *v)
 
 /** May the zone be the one to sign the set? @param anchor the trust anchor above the set */
 static bool may_sign(const struct vld *v, const knot_dname_t *signer, const knot_rrset_t *rr,
-		const knot_dname_t *anchor)
+	const knot_dname_t *anchor)
 {
 	if (knot_dname_in_bailiwick(rr->owner, signer) < 0 ||
-			knot_dname_in_bailiwick(signer, anchor) < 0)
+		knot_dname_in_bailiwick(signer, anchor) < 0)
 		return false;
 	if (rr->type == KNOT_RRTYPE_DS && rr->owner[0] != '\0' &&
-			knot_dname_is_equal(rr->owner, signer))
+		knot_dname_is_equal(rr->owner, signer))
 		return false; /* a child does not vouch for itself */
 	if (rr->type == KNOT_RRTYPE_NSEC3 &&
-			!knot_dname_is_equal(dnssec_parent_name(rr->owner), signer))
+		!knot_dname_is_equal(dnssec_parent_name(rr->owner), signer))
 		return false; /* RFC 5155 section 3: one label below the apex */
 	return v->qry->flags.FORWARD || knot_dname_in_bailiwick(signer, v->qry->zone_cut.name) >= 0;
 }
@@ -129,8 +129,8 @@ static bool may_sign(const struct vld *v, const knot_dname_t *signer, const knot
  * The zone that claims to have signed a set: the zone asked if it is one of them.
  * @return lower-case name, or NULL if no signature is of use
  */
-const knot_dname_t *vld_claimed_signer(const struct vld *v, const knot_rrset_t *rr,
-		const knot_rrset_t *sigs)
+const knot_dname_t *vld_claimed_signer(
+	const struct vld *v, const knot_rrset_t *rr, const knot_rrset_t *sigs)
 {
 	const knot_dname_t *cut = v->qry->zone_cut.name;
 	const knot_dname_t *anchor = kr_ta_closest(v->req->ctx, rr->owner, rr->type);
@@ -172,20 +172,20 @@ const char *vld_fault_name(uint32_t faults)
 		uint32_t fault;
 		const char *name;
 	} names[] = {
-			{DNSSEC_FAULT_LIMIT, "too many signatures"},
-			{DNSSEC_FAULT_CRYPTO, "wrong signature"},
-			{DNSSEC_FAULT_EXPIRED, "signature expired"},
-			{DNSSEC_FAULT_NOT_YET, "signature not yet valid"},
-			{DNSSEC_FAULT_DIGEST, "key is not the DS's"},
-			{DNSSEC_FAULT_KEY_BIT, "not a zone key"},
-			{DNSSEC_FAULT_REVOKED, "key revoked"},
-			{DNSSEC_FAULT_KEY, "malformed key"},
-			{DNSSEC_FAULT_LABELS, "wrong label count"},
-			{DNSSEC_FAULT_UNSUPPORTED, "unsupported algorithm"},
-			{DNSSEC_FAULT_NO_KEY, "no such key"},
-			{DNSSEC_FAULT_SIGNER, "wrong signer"},
-			{DNSSEC_FAULT_MALFORMED, "malformed"},
-			{DNSSEC_FAULT_NO_RRSIG, "no signature"},
+		{DNSSEC_FAULT_LIMIT, "too many signatures"},
+		{DNSSEC_FAULT_CRYPTO, "wrong signature"},
+		{DNSSEC_FAULT_EXPIRED, "signature expired"},
+		{DNSSEC_FAULT_NOT_YET, "signature not yet valid"},
+		{DNSSEC_FAULT_DIGEST, "key is not the DS's"},
+		{DNSSEC_FAULT_KEY_BIT, "not a zone key"},
+		{DNSSEC_FAULT_REVOKED, "key revoked"},
+		{DNSSEC_FAULT_KEY, "malformed key"},
+		{DNSSEC_FAULT_LABELS, "wrong label count"},
+		{DNSSEC_FAULT_UNSUPPORTED, "unsupported algorithm"},
+		{DNSSEC_FAULT_NO_KEY, "no such key"},
+		{DNSSEC_FAULT_SIGNER, "wrong signer"},
+		{DNSSEC_FAULT_MALFORMED, "malformed"},
+		{DNSSEC_FAULT_NO_RRSIG, "no signature"},
 	};
 	for (size_t i = 0; i < KR_COUNT_OF(names); ++i) {
 		if (faults & names[i].fault)
@@ -196,41 +196,42 @@ const char *vld_fault_name(uint32_t faults)
 
 /** Name what is wrong with a set: why, whose, which key. The text has little room. */
 void vld_blame_rrset(struct vld *v, int ede_code, const char *why, const knot_rrset_t *rr,
-		uint16_t tag, const knot_dname_t *zone)
+	uint16_t tag, const knot_dname_t *zone)
 {
 	char owner[KNOT_DNAME_TXT_MAXLEN + 1], apex[KNOT_DNAME_TXT_MAXLEN + 1], type[16];
 	if (!knot_dname_to_str(owner, rr->owner, sizeof(owner)) ||
-			!knot_dname_to_str(apex, zone, sizeof(apex)) ||
-			knot_rrtype_to_string(rr->type, type, sizeof(type)) < 0)
+		!knot_dname_to_str(apex, zone, sizeof(apex)) ||
+		knot_rrtype_to_string(rr->type, type, sizeof(type)) < 0)
 		return;
 	VERBOSE(v->qry, "<= %s: %s %s, key %u of %s\n", why, owner, type, tag, apex);
 	vld_blame(v, ede_code, "%s: %.28s %s, %u %.20s", why, owner, type, tag, apex);
 }
 
-static void note_expanded(struct vld *v, ranked_rr_array_entry_t *entry,
-		const struct dnssec_verdict *verdict)
+static void note_expanded(
+	struct vld *v, ranked_rr_array_entry_t *entry, const struct dnssec_verdict *verdict)
 {
 	v->qry->flags.DNSSEC_WEXPAND = true;
 	if (v->expanded_count < VLD_EXPANDED_MAX)
 		v->expanded[v->expanded_count] =
-				(struct vld_expanded){entry, v->zone->name, verdict->labels};
+			(struct vld_expanded){entry, v->zone->name, verdict->labels};
 	v->expanded_count += 1; /* one too many is found out when they are proven */
 }
 
 /** Check a signed set with the keys in v. @return 0, EBADMSG, EDQUOT */
-int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, const ranked_rr_array_entry_t *sigs)
+int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry,
+	const ranked_rr_array_entry_t *sigs)
 {
 	struct dnssec_verdict verdict;
 	knot_rrset_t *rr = entry->rr;
 	int ret = dnssec_rrset_verify(rr, &sigs->rr->rrs, &v->keys, &v->env, &verdict);
-	if (ret == 0 && rr->type == KNOT_RRTYPE_SOA && !knot_dname_is_equal(rr->owner, v->zone->name)) {
+	if (ret == 0 && rr->type == KNOT_RRTYPE_SOA &&
+		!knot_dname_is_equal(rr->owner, v->zone->name)) {
 		verdict.faults = DNSSEC_FAULT_SIGNER; /* the apex is where the keys are */
 		ret = kr_error(EBADMSG);
 	}
 	if (ret != 0) {
-		vld_blame_rrset(v, vld_ede_of(verdict.faults), vld_fault_name(verdict.faults), rr, verdict.tag,
-				v->zone->name);
+		vld_blame_rrset(v, vld_ede_of(verdict.faults), vld_fault_name(verdict.faults), rr,
+			verdict.tag, v->zone->name);
 		vld_set_rank(v, array, entry, KR_RANK_BOGUS);
 		return ret;
 	}
@@ -242,26 +243,26 @@ int vld_verify_entry(struct vld *v, const ranked_rr_array_t *array,
 }
 
 /** The DNAME of the same message that covers a name. */
-static const ranked_rr_array_entry_t *find_dname(const struct vld *v,
-		const ranked_rr_array_t *array, const knot_dname_t *name)
+static const ranked_rr_array_entry_t *find_dname(
+	const struct vld *v, const ranked_rr_array_t *array, const knot_dname_t *name)
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
 		if (vld_is_ours(v, entry) && entry->rr->type == KNOT_RRTYPE_DNAME &&
-				entry->rr->rrs.count == 1 &&
-				knot_dname_in_bailiwick(name, entry->rr->owner) > 0)
+			entry->rr->rrs.count == 1 &&
+			knot_dname_in_bailiwick(name, entry->rr->owner) > 0)
 			return entry;
 	}
 	return NULL;
 }
 
 /**
- * An unsigned CNAME below a DNAME is worth what the DNAME is, if it is what the DNAME makes of the name;
- * below a secure DNAME there is nothing else (RFC 6672 section 5.3).
+ * An unsigned CNAME below a DNAME is worth what the DNAME is, if it is what the DNAME makes of the
+ * name; below a secure DNAME there is nothing else (RFC 6672 section 5.3).
  * @return 0 rank is set; kr_error(ENOENT) no such case; kr_error(EBADMSG) it is another alias
  */
-static int judge_synthesized(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry)
+static int judge_synthesized(
+	struct vld *v, const ranked_rr_array_t *array, ranked_rr_array_entry_t *entry)
 {
 	const knot_rrset_t *cname = entry->rr;
 	if (cname->type != KNOT_RRTYPE_CNAME || cname->rrs.count != 1)
@@ -270,8 +271,8 @@ static int judge_synthesized(struct vld *v, const ranked_rr_array_t *array,
 	const bool is_secure = dname && kr_rank_test(dname->rank, KR_RANK_SECURE);
 	if (!is_secure && !(dname && kr_rank_test(dname->rank, KR_RANK_INSECURE)))
 		return kr_error(ENOENT);
-	knot_dname_t *target = knot_dname_replace_suffix(cname->owner,
-			knot_dname_labels(dname->rr->owner, NULL),
+	knot_dname_t *target =
+		knot_dname_replace_suffix(cname->owner, knot_dname_labels(dname->rr->owner, NULL),
 			knot_dname_target(dname->rr->rrs.rdata), &v->req->pool);
 	if (target && knot_dname_is_case_equal(target, knot_cname_name(cname->rrs.rdata))) {
 		vld_set_rank(v, array, entry, dname->rank & ~KR_RANK_AUTH);
@@ -286,7 +287,7 @@ static int judge_synthesized(struct vld *v, const ranked_rr_array_t *array,
 
 /** A set without usable signatures: fine below an insecure delegation only. */
 static int judge_unsigned(struct vld *v, const ranked_rr_array_t *array,
-		ranked_rr_array_entry_t *entry, bool has_rrsig)
+	ranked_rr_array_entry_t *entry, bool has_rrsig)
 {
 	int ret = vld_find_insecurity(v, entry->rr->owner, entry->rr->type);
 	if (ret == VLD_INSECURE) {
@@ -297,8 +298,8 @@ static int judge_unsigned(struct vld *v, const ranked_rr_array_t *array,
 		return ret;
 	vld_set_rank(v, array, entry, has_rrsig ? KR_RANK_MISMATCH : KR_RANK_MISSING);
 	vld_blame_rrset(v, has_rrsig ? KNOT_EDNS_EDE_BOGUS : KNOT_EDNS_EDE_RRSIG_MISS,
-			has_rrsig ? "signed by another zone" : "no signature", entry->rr, 0,
-			v->qry->zone_cut.name);
+		has_rrsig ? "signed by another zone" : "no signature", entry->rr, 0,
+		v->qry->zone_cut.name);
 	return kr_error(EBADMSG);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Puts cases to the validating layer and prints its verdicts, for comparison with oracle.py.
  *
- * A case is a block of lines: `case ID`, `now SECONDS`, `zone NAME`, `question NAME TYPE RCODE`, then
- * sections `[anchor]`, `[key]`, `[answer]`, `[authority]` of zone-file lines, then `end`. One line per
- * case comes out: ID, verdict (secure, insecure, bogus), opt-out (0 or 1), EDE code. When the layer asks
- * whether a name is a zone, the answer is that it is proven not to be one. */
+ * A case is a block of lines: `case ID`, `now SECONDS`, `zone NAME`, `question NAME TYPE RCODE`,
+ * then sections `[anchor]`, `[key]`, `[answer]`, `[authority]` of zone-file lines, then `end`. One
+ * line per case comes out: ID, verdict (secure, insecure, bogus), opt-out (0 or 1), EDE code. When
+ * the layer asks whether a name is a zone, the answer is that it is proven not to be one. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void read_question(struct trial *trial, const char *line)
 {
 	char name[1024], type[32], rcode[32];
 	if (sscanf(line, "question %1023s %31s %31s", name, type, rcode) != 3 ||
-			knot_rrtype_from_string(type, &trial->type) != 0)
+		knot_rrtype_from_string(type, &trial->type) != 0)
 		give_up("not a question", line);
 	trial->name = read_name(name);
 	trial->rcode = strcmp(rcode, "NXDOMAIN") == 0 ? KNOT_RCODE_NXDOMAIN : KNOT_RCODE_NOERROR;
@@ -95,7 +95,7 @@ static bool read_trial(struct trial *trial)
 		else if (section >= 0)
 			append(&trial->text[section], line);
 		else if (sscanf(line, "case %63s", trial->id) == 1 ||
-				sscanf(line, "now %u", &trial->now_s) == 1)
+			 sscanf(line, "now %u", &trial->now_s) == 1)
 			continue;
 		else if (sscanf(line, "zone %1023s", word) == 1)
 			trial->zone = read_name(word);
@@ -113,8 +113,8 @@ static void free_trial(struct trial *trial)
 		free(trial->text[i]);
 }
 
-static void no_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error)
+static void no_error(
+	struct kr_query *qry, const struct kr_transport *transport, enum kr_selection_error error)
 {
 }
 
@@ -124,8 +124,8 @@ static void random_bytes(void *data, void *buf, size_t len)
 }
 
 /** A context whose only contents are time and the anchor of the zone. */
-static void open_context(struct kr_context *ctx, const struct trial *trial,
-		const struct text_sets *anchors)
+static void open_context(
+	struct kr_context *ctx, const struct trial *trial, const struct text_sets *anchors)
 {
 	memset(ctx, 0, sizeof(*ctx));
 	ctx->now.tv_sec = trial->now_s;
@@ -146,8 +146,8 @@ static void close_context(struct kr_context *ctx)
 }
 
 /** Select records as iterate does: one RRSIG set per covered type. */
-static void select_records(struct kr_query *qry, ranked_rr_array_t *array,
-		const struct text_sets *sets)
+static void select_records(
+	struct kr_query *qry, ranked_rr_array_t *array, const struct text_sets *sets)
 {
 	struct kr_request *req = qry->request;
 	for (size_t i = 0; i < sets->len; ++i) {
@@ -157,10 +157,12 @@ static void select_records(struct kr_query *qry, ranked_rr_array_t *array,
 			one.rrs.count = 1;
 			one.rrs.size = knot_rdata_size(rd->len);
 			one.rrs.rdata = (knot_rdata_t *)rd;
-			const uint8_t rank = one.type == KNOT_RRTYPE_NS && array == &req->auth_selected
-							     ? KR_RANK_TRY
-							     : KR_RANK_INITIAL | KR_RANK_AUTH;
-			if (kr_ranked_rrarray_add(array, &one, rank, true, qry->uid, &req->pool) < 0)
+			const uint8_t rank =
+				one.type == KNOT_RRTYPE_NS && array == &req->auth_selected
+					? KR_RANK_TRY
+					: KR_RANK_INITIAL | KR_RANK_AUTH;
+			if (kr_ranked_rrarray_add(array, &one, rank, true, qry->uid, &req->pool) <
+				0)
 				give_up("cannot select", "record");
 			rd = knot_rdataset_next((knot_rdata_t *)rd);
 		}
@@ -171,7 +173,7 @@ static void select_records(struct kr_query *qry, ranked_rr_array_t *array,
 
 /** Put one message to the layer. @return its state */
 static int judge_message(struct kr_query *qry, const struct trial *trial,
-		const struct text_sets *answer, const struct text_sets *authority)
+	const struct text_sets *answer, const struct text_sets *authority)
 {
 	struct kr_request *req = qry->request;
 	knot_pkt_t *pkt = knot_pkt_new(NULL, 512, &req->pool);
@@ -196,7 +198,7 @@ static int judge_message(struct kr_query *qry, const struct trial *trial,
 }
 
 static struct kr_query *push(struct kr_request *req, struct kr_query *parent,
-		const knot_dname_t *name, uint16_t type, const struct trial *trial)
+	const knot_dname_t *name, uint16_t type, const struct trial *trial)
 {
 	struct kr_query *qry = kr_rplan_push(&req->rplan, parent, name, KNOT_CLASS_IN, type);
 	qry->flags.DNSSEC_WANT = true;
@@ -211,7 +213,8 @@ static const char *judge(struct kr_request *req, struct trial *trial, struct tex
 	static const struct text_sets none;
 	struct kr_query *qry = push(req, NULL, trial->name, trial->type, trial);
 	struct kr_query *key = push(req, qry, trial->zone, KNOT_RRTYPE_DNSKEY, trial);
-	qry->zone_cut.trust_anchor = key->zone_cut.trust_anchor = text_find(&sets[ANCHOR], KNOT_RRTYPE_DS);
+	qry->zone_cut.trust_anchor = key->zone_cut.trust_anchor =
+		text_find(&sets[ANCHOR], KNOT_RRTYPE_DS);
 	int state = judge_message(key, trial, &sets[KEY], &none);
 	kr_rplan_pop(&req->rplan, key);
 	if (state != KR_STATE_DONE)
@@ -239,7 +242,7 @@ static void run(struct trial *trial)
 	kr_rplan_init(&req.rplan, &req, &req.pool);
 	const char *verdict = judge(&req, trial, sets);
 	printf("%s %s %d %d\n", trial->id, verdict, req.rplan.initial->flags.DNSSEC_OPTOUT,
-			req.extended_error.info_code);
+		req.extended_error.info_code);
 	mp_delete(req.pool.ctx);
 	close_context(&ctx);
 	for (int i = 0; i < SECTION_COUNT; ++i)
