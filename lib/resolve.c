@@ -374,6 +374,12 @@ static void restore_case(struct kr_query *qry, knot_pkt_t *pkt)
 	knot_dname_to_lower(pkt->wire + KNOT_WIRE_HEADER_SIZE);
 }
 
+/** Servers that have no public address themselves may delegate to others of their kind. */
+static bool is_inside(const struct sockaddr *addr)
+{
+	return kr_addr_is_private(addr) || kr_addr_is_unusable(addr);
+}
+
 /** Filter a network answer once, before anybody sees it. */
 static int scrub_answer(struct kr_query *qry, const struct kr_transport *transport, knot_pkt_t *pkt)
 {
@@ -385,7 +391,9 @@ static int scrub_answer(struct kr_query *qry, const struct kr_transport *transpo
 			.cut = qry->zone_cut.name,
 			.is_stream = transport && transport->protocol != KR_TRANSPORT_UDP,
 			.is_forward = is_forward,
+			.payload = knot_edns_get_payload(req->ctx->upstream_opt_rr),
 			.allow_local = qry->flags.ALLOW_LOCAL,
+			.allow_private = qry->flags.ALLOW_LOCAL || (transport && is_inside(&transport->address.ip)),
 			.permissive = qry->flags.PERMISSIVE,
 			.strict = qry->flags.STRICT,
 			.random = kr_ctx_rnd32(req->ctx),

@@ -28,6 +28,9 @@ struct scrub {
 	const knot_dname_t *child; /**< owner of the NS set of a referral; valid until compact() */
 	bool is_lame;
 	size_t nsec3_kept, nsec_kept;
+	const knot_dname_t *servers[KR_NS_MAX]; /**< of the referral */
+	uint8_t glue_kept[KR_NS_MAX];		/**< addresses of each (B-06) */
+	size_t servers_len, all_glue_kept;
 	bool keep[KR_MSG_RRS_MAX];
 };
 
@@ -54,6 +57,36 @@ static bool is_data_type(uint16_t type)
 	return type != 0 && type != KNOT_RRTYPE_OPT && !(type >= 128 && type <= 255);
 }
 
+/** Type bitmap (RFC 4034 section 4.1.2): windows ascending, none of them empty or too long. */
+static bool is_good_bitmap(const uint8_t *at, const uint8_t *end)
+{
+	int last = -1;
+	while (at < end) {
+		if (end - at < 2 || at[0] <= last || at[1] < 1 || at[1] > 32 || end - at < 2 + at[1])
+			return false;
+		last = at[0];
+		at += 2 + at[1];
+	}
+	return true;
+}
+
+/** Rdata of NSEC3 up to the salt: algorithm, flags, iterations, salt length. */
+#define NSEC3_HEAD 5
+#define NSEC3_HASH 20
+#define NSEC3_LABEL 32 /**< base32hex of the hash */
+
+static bool is_good_nsec3(const knot_rrset_t *rr)
+{
+	const knot_rdata_t *rd = rr->rrs.rdata;
+	if (rd->len < NSEC3_HEAD)
+		return false;
+	const size_t hash_at = NSEC3_HEAD + knot_nsec3_salt_len(rd) + 1;
+	return rd->len >= hash_at + NSEC3_HASH && knot_nsec3_next_len(rd) == NSEC3_HASH &&
+	       rr->owner[0] == NSEC3_LABEL &&
+	       is_good_bitmap(rd->data + hash_at + NSEC3_HASH, rd->data + rd->len);
+}
+
+/** The parser has checked names and what is in front of them, nothing else. */
 static bool has_good_rdata(const knot_rrset_t *rr)
 {
 	const knot_rdata_t *rd = rr->rrs.rdata;
@@ -62,6 +95,15 @@ static bool has_good_rdata(const knot_rrset_t *rr)
 		return rd->len == 4;
 	case KNOT_RRTYPE_AAAA:
 		return rd->len == 16;
+	case KNOT_RRTYPE_DS:
+	case KNOT_RRTYPE_DNSKEY:
+		return rd->len > 4;
+	case KNOT_RRTYPE_RRSIG:
+		return rd->len > 18 + knot_dname_size(knot_rrsig_signer_name(rd));
+	case KNOT_RRTYPE_NSEC:
+		return is_good_bitmap(rd->data + knot_dname_size(rd->data), rd->data + rd->len);
+	case KNOT_RRTYPE_NSEC3:
+		return is_good_nsec3(rr);
 	default:
 		return true;
 	}
@@ -113,13 +155,15 @@ static void keep_rrsigs(struct scrub *s, knot_section_t section, const knot_dnam
 	}
 }
 
-/** Keep a set and its signatures. @return number of records of the set */
-static unsigned keep_set(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
-		uint16_t type)
+/** Keep a set of at most so many records, and its signatures. */
+static unsigned keep_some(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
+		uint16_t type, unsigned limit)
 {
 	unsigned kept = 0;
 	for_section (s, section, i) {
 		const knot_rrset_t *rr = &s->pkt->rr[i];
+		if (kept == limit)
+			break;
 		if (!is_set(rr, owner, type) || !is_usable(s, rr))
 			continue;
 		s->keep[i] = true;
@@ -128,6 +172,13 @@ static unsigned keep_set(struct scrub *s, knot_section_t section, const knot_dna
 	if (kept > 0 && type != KNOT_RRTYPE_RRSIG)
 		keep_rrsigs(s, section, owner, type);
 	return kept;
+}
+
+/** Keep a set and its signatures. @return number of records of the set */
+static unsigned keep_set(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
+		uint16_t type)
+{
+	return keep_some(s, section, owner, type, KR_MSG_RRS_MAX);
 }
 
 static const knot_rrset_t *find_set(const struct scrub *s, knot_section_t section,
@@ -235,8 +286,10 @@ static int chain_step(struct scrub *s)
 				type != KNOT_RRTYPE_NSEC)
 			return kr_error(EBADMSG); /* C-07 */
 		s->has_data = true;
-		return keep_set(s, KNOT_ANSWER, s->chain, type) > KR_RRSET_RRS_MAX ? kr_error(EBADMSG)
-										    : 0;
+		/* A name that does not exist has no data; and nobody needs that much of it (B-24). */
+		const bool is_nonsense = s->rcode == KNOT_RCODE_NXDOMAIN ||
+					 keep_set(s, KNOT_ANSWER, s->chain, type) > KR_RRSET_RRS_MAX;
+		return is_nonsense ? kr_error(EBADMSG) : 0;
 	}
 	if (dname)
 		return take_dname(s, dname);
@@ -292,16 +345,30 @@ static void find_referral(struct scrub *s)
 	s->is_lame = is_own && !knot_wire_get_aa(s->pkt->wire);
 }
 
-/** Rdata of NSEC3 up to the salt: algorithm, flags, iterations, salt length. */
-#define NSEC3_HEAD 5
-
-/** The parser does not look into the rdata: every length in it is a stranger's word. */
-static bool is_good_nsec3(const knot_rrset_t *rr)
+/** The zone that a proof speaks of: the signer's, or if nobody signed it, at least part of the cut. */
+static const knot_dname_t *zone_of_proof(const struct scrub *s, const knot_rrset_t *proof)
 {
-	const knot_rdata_t *rd = rr->rrs.rdata;
-	if (rd->len < NSEC3_HEAD || rd->len < NSEC3_HEAD + knot_nsec3_salt_len(rd) + 1 + 20)
+	for_section (s, KNOT_AUTHORITY, i) {
+		const knot_rrset_t *rr = &s->pkt->rr[i];
+		if (is_set(rr, proof->owner, KNOT_RRTYPE_RRSIG) && is_usable(s, rr) &&
+				knot_rrsig_type_covered(rr->rrs.rdata) == proof->type &&
+				is_good_rrsig(s, rr))
+			return knot_rrsig_signer_name(rr->rrs.rdata);
+	}
+	return s->question->cut;
+}
+
+/** C-17: a proof ends inside of its zone; an NSEC3 is one label below the apex. */
+static bool is_proof_in_zone(const struct scrub *s, const knot_rrset_t *rr)
+{
+	const knot_dname_t *zone = zone_of_proof(s, rr);
+	if (rr->type == KNOT_RRTYPE_NSEC3)
+		return knot_dname_in_bailiwick(rr->owner, zone) == 1 || zone == s->question->cut;
+	knot_dname_storage_t next; /* unlike other names it keeps its letter case */
+	if (knot_dname_to_wire(next, rr->rrs.rdata->data, sizeof(next)) <= 0)
 		return false;
-	return knot_nsec3_next_len(rd) == 20 && rr->owner[0] == 32;
+	knot_dname_to_lower(next);
+	return is_at_or_below(next, zone);
 }
 
 /** Proofs: NSEC and NSEC3 with their signatures, as many as B-22 allows. */
@@ -309,14 +376,16 @@ static void keep_proofs(struct scrub *s)
 {
 	for_section (s, KNOT_AUTHORITY, i) {
 		const knot_rrset_t *rr = &s->pkt->rr[i];
-		if (!is_usable(s, rr) || s->keep[i])
+		const bool is_nsec = rr->type == KNOT_RRTYPE_NSEC;
+		if (!is_nsec && rr->type != KNOT_RRTYPE_NSEC3)
 			continue;
-		if (rr->type == KNOT_RRTYPE_NSEC && s->nsec_kept < KR_NSEC_MSG_MAX)
-			s->nsec_kept += 1;
-		else if (rr->type == KNOT_RRTYPE_NSEC3 && s->nsec3_kept < KR_NSEC3_MSG_MAX &&
-				is_good_nsec3(rr))
-			s->nsec3_kept += 1;
-		else
+		size_t *kept = is_nsec ? &s->nsec_kept : &s->nsec3_kept;
+		const size_t kept_max = is_nsec ? KR_NSEC_MSG_MAX : KR_NSEC3_MSG_MAX;
+		if (s->keep[i] || *kept == kept_max)
+			continue;
+		/* What is looked at counts, or else a stranger chooses how often we search. */
+		*kept += 1;
+		if (!is_usable(s, rr) || !is_proof_in_zone(s, rr))
 			continue;
 		s->keep[i] = true;
 		keep_rrsigs(s, KNOT_AUTHORITY, rr->owner, rr->type);
@@ -330,7 +399,6 @@ static void keep_servers(struct scrub *s)
 	for_section (s, KNOT_AUTHORITY, i)
 		count += is_set(&s->pkt->rr[i], s->child, KNOT_RRTYPE_NS);
 	unsigned skip = count > KR_NS_MAX ? s->question->random % (count - KR_NS_MAX + 1) : 0;
-	unsigned kept = 0;
 	for_section (s, KNOT_AUTHORITY, j) {
 		const knot_rrset_t *rr = &s->pkt->rr[j];
 		if (!is_set(rr, s->child, KNOT_RRTYPE_NS) || !is_usable(s, rr))
@@ -339,10 +407,10 @@ static void keep_servers(struct scrub *s)
 			skip -= 1;
 			continue;
 		}
-		if (kept == KR_NS_MAX)
+		if (s->servers_len == KR_NS_MAX)
 			break;
 		s->keep[j] = true;
-		kept += 1;
+		s->servers[s->servers_len++] = knot_ns_name(rr->rrs.rdata);
 	}
 }
 
@@ -352,14 +420,15 @@ static void scrub_authority(struct scrub *s)
 		return;
 	if (s->child) {
 		keep_servers(s);
-		keep_set(s, KNOT_AUTHORITY, s->child, KNOT_RRTYPE_DS);
+		keep_some(s, KNOT_AUTHORITY, s->child, KNOT_RRTYPE_DS, KR_DS_MAX);
 	} else if (s->has_soa && !s->has_data && !s->has_alias) {
 		for_section (s, KNOT_AUTHORITY, i) {
 			const knot_rrset_t *rr = &s->pkt->rr[i];
 			if (rr->type != KNOT_RRTYPE_SOA || !is_usable(s, rr))
 				continue;
 			keep_set(s, KNOT_AUTHORITY, rr->owner, KNOT_RRTYPE_SOA);
-			keep_set(s, KNOT_AUTHORITY, rr->owner, KNOT_RRTYPE_NS); /* for the client only */
+			/* for the client only */
+			keep_some(s, KNOT_AUTHORITY, rr->owner, KNOT_RRTYPE_NS, KR_NS_MAX);
 			break;
 		}
 	}
@@ -368,15 +437,14 @@ static void scrub_authority(struct scrub *s)
 
 /* ---- ADDITIONAL ---- */
 
-static bool is_server_of_referral(const struct scrub *s, const knot_dname_t *name)
+/** Index of a server of the referral, or -1. */
+static int find_server(const struct scrub *s, const knot_dname_t *name)
 {
-	for_section (s, KNOT_AUTHORITY, i) {
-		const knot_rrset_t *rr = &s->pkt->rr[i];
-		if (s->keep[i] && rr->type == KNOT_RRTYPE_NS &&
-				knot_dname_is_case_equal(knot_ns_name(rr->rrs.rdata), name))
-			return true;
+	for (size_t i = 0; i < s->servers_len; ++i) {
+		if (knot_dname_is_case_equal(s->servers[i], name))
+			return i;
 	}
-	return false;
+	return -1;
 }
 
 static bool is_good_address(const struct scrub *s, const knot_rrset_t *rr)
@@ -392,14 +460,25 @@ static bool is_good_address(const struct scrub *s, const knot_rrset_t *rr)
 		addr.ip6.sin6_family = AF_INET6;
 		memcpy(&addr.ip6.sin6_addr, rd->data, 16);
 	}
-	return !kr_addr_is_unusable(&addr.ip);
+	return !kr_addr_is_unusable(&addr.ip) &&
+	       (s->question->allow_private || !kr_addr_is_private(&addr.ip));
 }
 
-static bool is_glue(const struct scrub *s, const knot_rrset_t *rr)
+/** Keep a record if it is the address of a server and there is room for it (B-06). */
+static bool keep_glue(struct scrub *s, unsigned i)
 {
-	return (rr->type == KNOT_RRTYPE_A || rr->type == KNOT_RRTYPE_AAAA) &&
-	       rr->rclass == KNOT_CLASS_IN && rr->rrs.count > 0 && has_good_rdata(rr) &&
-	       is_server_of_referral(s, rr->owner) && is_good_address(s, rr);
+	const knot_rrset_t *rr = &s->pkt->rr[i];
+	if ((rr->type != KNOT_RRTYPE_A && rr->type != KNOT_RRTYPE_AAAA) || s->keep[i] ||
+			rr->rclass != KNOT_CLASS_IN || rr->rrs.count == 0 || !has_good_rdata(rr))
+		return false;
+	const int server = find_server(s, rr->owner);
+	if (server < 0 || s->glue_kept[server] == KR_NS_ADDR_MAX ||
+			s->all_glue_kept == KR_CUT_ADDR_MAX || !is_good_address(s, rr))
+		return false;
+	s->keep[i] = true;
+	s->glue_kept[server] += 1;
+	s->all_glue_kept += 1;
+	return true;
 }
 
 /** C-13: in-domain glue; sibling glue only where there is no other; nothing from outside of the cut. */
@@ -410,15 +489,15 @@ static void scrub_additional(struct scrub *s)
 	bool has_in_domain = false;
 	for_section (s, KNOT_ADDITIONAL, i) {
 		const knot_rrset_t *rr = &s->pkt->rr[i];
-		if (is_at_or_below(rr->owner, s->child) && is_glue(s, rr))
-			s->keep[i] = has_in_domain = true;
+		if (is_at_or_below(rr->owner, s->child) && keep_glue(s, i))
+			has_in_domain = true;
 	}
 	if (s->question->strict || (has_in_domain && !s->question->permissive))
 		return;
 	for_section (s, KNOT_ADDITIONAL, j) {
 		const knot_rrset_t *rr = &s->pkt->rr[j];
-		if ((s->question->permissive || is_in_cut(s, rr->owner)) && is_glue(s, rr))
-			s->keep[j] = true;
+		if (s->question->permissive || is_in_cut(s, rr->owner))
+			keep_glue(s, j);
 	}
 }
 
@@ -505,6 +584,9 @@ static int scrub_sections(struct scrub *s)
 int kr_scrub(knot_pkt_t *pkt, const struct kr_scrub_question *question, enum kr_scrub_shape *shape)
 {
 	if (pkt->rrset_count > KR_MSG_RRS_MAX)
+		return kr_error(EBADMSG);
+	/* More than was offered comes in fragments, and the tail may be a stranger's. */
+	if (!question->is_stream && question->payload > 0 && pkt->size > question->payload)
 		return kr_error(EBADMSG);
 	struct scrub s = {
 			.pkt = pkt,

@@ -17,7 +17,9 @@ struct kr_scrub_question {
 	const knot_dname_t *cut;   /**< zone asked; for forwarding: apex of the forwarded subtree */
 	bool is_stream;		   /**< came over TCP or TLS */
 	bool is_forward;	   /**< from a forwarder: no referrals, whole alias chains are fine */
+	uint16_t payload;	   /**< largest UDP answer that was offered to take; 0 = do not mind */
 	bool allow_local;	   /**< keep glue in loopback and other special ranges */
+	bool allow_private;	   /**< keep glue in private ranges: the server asked is in one itself */
 	bool permissive;	   /**< mode('permissive'): glue outside of the cut is kept */
 	bool strict;		   /**< mode('strict'): only mandatory glue is kept */
 	uint32_t random;	   /**< for choosing which surplus NS to drop */

@@ -17,10 +17,15 @@ struct row {
 	const char *message;
 	int shape;	  /**< enum kr_scrub_shape or UNUSABLE */
 	const char *left; /**< one record a line, as message_text() prints */
-	bool is_forward, allow_local, permissive, strict;
+	bool is_forward, allow_local, allow_private, permissive, strict;
 };
 
 #define RRSIG_A "RRSIG A 8 3 3600 20300101000000 20200101000000 1 "
+#define RRSIG_NSEC "RRSIG NSEC 8 3 3600 20300101000000 20200101000000 1 "
+#define RRSIG_NSEC3 "RRSIG NSEC3 8 3 3600 20300101000000 20200101000000 1 "
+#define SOA_COM "NS example.com. 60 IN SOA a. b. 1 2 3 4 5\n"
+#define SOA_COM_LEFT "NS example.com. SOA a. b. 1 2 3 4 5\n"
+#define HASH "2t7b4g4vsa5smi47k61mv5bv1a22bojr"
 
 static const struct row rows[] = {
 		{"C-01 plain answer", "example.com.",
@@ -156,6 +161,73 @@ static const struct row rows[] = {
 		{"C-16 two SOAs", "example.com.",
 				"a.example.com. A NXDOMAIN\nNS example.com. 60 IN SOA a. b. 1 2 3 4 5\n"
 				"NS example.com. 60 IN SOA a. b. 9 2 3 4 5", UNUSABLE, ""},
+		{"U-09 a denied name has no data", "example.com.",
+				"a.example.com. A NXDOMAIN\nAN a.example.com. 60 IN A 192.0.2.1", UNUSABLE, ""},
+		{"U-10 alias and SOA", "example.com.",
+				"a.example.com. A\nAN a.example.com. 60 IN CNAME b.example.com.\n" SOA_COM,
+				KR_SHAPE_ALIAS, "AN a.example.com. CNAME b.example.com.\n"},
+		{"U-36 referral with the root as server name", "com.",
+				"www.example.com. A\nNS example.com. 60 IN NS .\nAR . 60 IN A 192.0.2.66",
+				KR_SHAPE_REFERRAL, "NS example.com. NS .\n"},
+		{"U-51 SOA below the name", "com.",
+				"example.com. A\nNS a.example.com. 60 IN SOA a. b. 1 2 3 4 5",
+				KR_SHAPE_EMPTY, ""},
+		{"NS asked for is an answer, not a referral", ".",
+				"com. NS\nAN com. 60 IN NS a.gtld-servers.net.\n"
+				"AR a.gtld-servers.net. 60 IN A 192.5.6.30", KR_SHAPE_ANSWER,
+				"AN com. NS a.gtld-servers.net.\n"},
+		{"NS asked for may be a referral", ".",
+				"com. NS\nNS com. 60 IN NS a.gtld-servers.net.\n"
+				"AR a.gtld-servers.net. 60 IN A 192.5.6.30", KR_SHAPE_REFERRAL,
+				"NS com. NS a.gtld-servers.net.\nAR a.gtld-servers.net. A 192.5.6.30\n"},
+		{"C-09 DS of another zone", "com.",
+				"www.example.com. A\nNS example.com. 60 IN NS ns.example.com.\n"
+				"NS example.com. 60 IN DS 1 8 2 AA\nNS other.com. 60 IN DS 1 8 2 AA",
+				KR_SHAPE_REFERRAL,
+				"NS example.com. NS ns.example.com.\nNS example.com. DS 1 8 2 AA\n"},
+		{"C-15 private addresses", "com.",
+				"www.example.com. A\nNS example.com. 60 IN NS ns.example.com.\n"
+				"AR ns.example.com. 60 IN A 10.0.0.1\nAR ns.example.com. 60 IN A 192.168.0.1\n"
+				"AR ns.example.com. 60 IN A 172.31.0.1\nAR ns.example.com. 60 IN AAAA fd00::1",
+				KR_SHAPE_REFERRAL, "NS example.com. NS ns.example.com.\n"},
+		{"C-15 private addresses from a private server", "com.",
+				"www.example.com. A\nNS example.com. 60 IN NS ns.example.com.\n"
+				"AR ns.example.com. 60 IN A 10.0.0.1", KR_SHAPE_REFERRAL,
+				"NS example.com. NS ns.example.com.\nAR ns.example.com. A 10.0.0.1\n",
+				.allow_private = true},
+		{"C-17 NSEC inside of the zone", "example.com.",
+				"b.example.com. A NXDOMAIN\n" SOA_COM
+				"NS a.example.com. 60 IN NSEC C.Example.Com. A\n"
+				"NS a.example.com. 60 IN " RRSIG_NSEC "example.com. AAAA", KR_SHAPE_NEGATIVE,
+				SOA_COM_LEFT "NS a.example.com. NSEC C.Example.Com. A\n"
+				"NS a.example.com. RRSIG NSEC 8 3 3600 20300101000000 20200101000000 1 "
+				"example.com. AAAA\n"},
+		{"C-17 NSEC that ends outside of the cut", "example.com.",
+				"b.example.com. A NXDOMAIN\n" SOA_COM
+				"NS a.example.com. 60 IN NSEC c.example.net. A", KR_SHAPE_NEGATIVE,
+				SOA_COM_LEFT},
+		{"C-17 NSEC that ends outside of the signer's zone", "example.com.",
+				"b.sub.example.com. A NXDOMAIN\n" SOA_COM
+				"NS a.sub.example.com. 60 IN NSEC z.example.com. A\n"
+				"NS a.sub.example.com. 60 IN RRSIG NSEC 8 4 3600 20300101000000 20200101000000 1 "
+				"sub.example.com. AAAA", KR_SHAPE_NEGATIVE, SOA_COM_LEFT},
+		{"C-17 NSEC3 of the zone", "example.com.",
+				"b.example.com. A NXDOMAIN\n" SOA_COM
+				"NS " HASH ".example.com. 60 IN NSEC3 1 0 0 - " HASH " A\n"
+				"NS " HASH ".example.com. 60 IN " RRSIG_NSEC3 "example.com. AAAA",
+				KR_SHAPE_NEGATIVE,
+				SOA_COM_LEFT "NS " HASH ".example.com. NSEC3 1 0 0 - " HASH " A\n"
+				"NS " HASH ".example.com. RRSIG NSEC3 8 3 3600 20300101000000 20200101000000 1 "
+				"example.com. AAAA\n"},
+		{"C-17 NSEC3 of another zone than the signer's", "com.",
+				"b.example.com. A NXDOMAIN\n" SOA_COM
+				"NS " HASH ".example.com. 60 IN NSEC3 1 0 0 - " HASH " A\n"
+				"NS " HASH ".example.com. 60 IN RRSIG NSEC3 8 3 3600 20300101000000 20200101000000 1 "
+				"com. AAAA", KR_SHAPE_NEGATIVE, SOA_COM_LEFT},
+		{"C-17 NSEC3 whose owner is no hash", "example.com.",
+				"b.example.com. A NXDOMAIN\n" SOA_COM
+				"NS short.example.com. 60 IN NSEC3 1 0 0 - " HASH " A", KR_SHAPE_NEGATIVE,
+				SOA_COM_LEFT},
 		{"C-18 good signature", "example.com.",
 				"www.example.com. A\nAN www.example.com. 60 IN A 192.0.2.1\n"
 				"AN www.example.com. 60 IN " RRSIG_A "example.com. AAAA", KR_SHAPE_ANSWER,
@@ -196,6 +268,7 @@ static void check_row(const struct row *row)
 			.cut = cut,
 			.is_forward = row->is_forward,
 			.allow_local = row->allow_local,
+			.allow_private = row->allow_private,
 			.permissive = row->permissive,
 			.strict = row->strict,
 	};
@@ -254,12 +327,161 @@ static void surplus_servers_are_dropped(void **state)
 	assert_true(varies);
 }
 
+/** Text of n records, `format` taking the number. */
+static void append(char *text, size_t size, const char *format, int n)
+{
+	size_t len = strlen(text);
+	for (int i = 0; i < n; ++i) {
+		len += snprintf(text + len, size - len, format, i / 250, i % 250 + 1);
+		assert_true(len < size);
+	}
+}
+
+static int count_left(const char *text, const char *cut, int section)
+{
+	knot_dname_storage_t cut_name;
+	knot_pkt_t *pkt = message_make(text);
+	knot_dname_from_str(cut_name, cut, sizeof(cut_name));
+	const struct kr_scrub_question question = {.name = knot_pkt_qname(pkt),
+			.type = knot_pkt_qtype(pkt), .cut = cut_name};
+	int ret = kr_scrub(pkt, &question, NULL);
+	if (ret >= 0)
+		ret = knot_pkt_section(pkt, section)->count;
+	knot_pkt_free(pkt);
+	return ret;
+}
+
+/** Rows of C-22: what is too much goes. */
+static void surplus_records_are_dropped(void **state)
+{
+	static char text[400000];
+	strcpy(text, "www.example.com. A\nNS example.com. 60 IN NS ns.example.com.\n");
+	append(text, sizeof(text), "AR ns.example.com. 60 IN A 192.%d.2.%d\n", 20); /* B-06 */
+	assert_int_equal(count_left(text, "com.", KNOT_ADDITIONAL), KR_NS_ADDR_MAX);
+	strcpy(text, "www.example.com. A\nNS example.com. 60 IN NS ns.example.com.\n");
+	append(text, sizeof(text), "NS example.com. 60 IN DS %d 8 2 %02d\n", 90); /* B-19 */
+	assert_int_equal(count_left(text, "com.", KNOT_AUTHORITY), 1 + KR_DS_MAX);
+	strcpy(text, "www.example.com. A NXDOMAIN\n" SOA_COM);
+	append(text, sizeof(text), "NS n%d-%d.example.com. 60 IN NSEC z.example.com. A\n", 200); /* B-22 */
+	assert_int_equal(count_left(text, "example.com.", KNOT_AUTHORITY), 1 + KR_NSEC_MSG_MAX);
+	strcpy(text, "www.example.com. A NXDOMAIN\n" SOA_COM);
+	append(text, sizeof(text), "NS 2t7b4g4vsa5smi47k61mv5bv1a2%d%04d.example.com. 60 IN NSEC3 1 0 0 - "
+			HASH " A\n", 200);
+	assert_int_equal(count_left(text, "example.com.", KNOT_AUTHORITY), 1 + KR_NSEC3_MSG_MAX);
+	strcpy(text, "www.example.com. A\nAN www.example.com. 60 IN A 192.0.2.1\n");
+	append(text, sizeof(text), "AN www.example.com. 60 IN " "RRSIG A 8 3 3600 20300101000000 20200101000000 "
+			"%d%d example.com. AAAA\n", 200); /* B-18 */
+	assert_int_equal(count_left(text, "example.com.", KNOT_ANSWER), 1 + KR_RRSIG_KEPT_MAX);
+	strcpy(text, "www.example.com. A\n");
+	append(text, sizeof(text), "AN www.example.com. 60 IN A 192.%d.2.%d\n", KR_RRSET_RRS_MAX); /* B-24 */
+	assert_int_equal(count_left(text, "example.com.", KNOT_ANSWER), KR_RRSET_RRS_MAX);
+	append(text, sizeof(text), "AN www.example.com. 60 IN A 193.%d.2.%d\n", 1);
+	assert_int_equal(count_left(text, "example.com.", KNOT_ANSWER), kr_error(EBADMSG));
+}
+
+/** the work does not grow with the square of the message. */
+static void large_messages_take_little_time(void **state)
+{
+	static char text[400000];
+	strcpy(text, "www.example.com. A\n");
+	append(text, sizeof(text), "NS example.com. 60 IN NS n%d-%d.example.com.\n", 1500);
+	append(text, sizeof(text), "AR n%d-%d.example.com. 60 IN A 192.0.2.1\n", 1500);
+	knot_pkt_t *pkt = message_make(text);
+	const struct kr_scrub_question question = {.name = knot_pkt_qname(pkt), .type = KNOT_RRTYPE_A,
+			.cut = (const uint8_t *)"\3com"};
+	struct timespec begin, end;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+	assert_true(kr_scrub(pkt, &question, NULL) > 2900);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+	const int64_t us = (end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000;
+	assert_true(us < 20000); /* 1 ms without sanitizers */
+	knot_pkt_free(pkt);
+}
+
+/** a datagram larger than what was offered came in fragments. */
+static void oversized_datagrams_are_not_used(void **state)
+{
+	static const struct {
+		uint16_t payload;
+		bool is_stream, is_used;
+	} cases[] = {{0, false, true}, {1232, false, true}, {64, false, false}, {64, true, true}};
+	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
+		knot_pkt_t *pkt = message_make("www.example.com. A\nAN www.example.com. 60 IN A 192.0.2.1\n"
+					       "AN www.example.com. 60 IN A 192.0.2.2");
+		const struct kr_scrub_question question = {.name = knot_pkt_qname(pkt),
+				.type = KNOT_RRTYPE_A, .cut = (const uint8_t *)"\3com",
+				.payload = cases[i].payload, .is_stream = cases[i].is_stream};
+		assert_int_equal(kr_scrub(pkt, &question, NULL), cases[i].is_used ? 0 : kr_error(EBADMSG));
+		knot_pkt_free(pkt);
+	}
+}
+
+/** U-15, U-21, U-23, U-28: rdata that the parser lets through. */
+static void broken_rdata_are_dropped(void **state)
+{
+	static const struct {
+		const char *id;
+		uint16_t type;
+		uint16_t len;
+		uint8_t rdata[64];
+		bool is_kept;
+	} cases[] = {
+			{"NSEC without types", KNOT_RRTYPE_NSEC, 5, "\3com", true},
+			{"NSEC", KNOT_RRTYPE_NSEC, 8, "\3com\0\0\1\x40", true},
+			{"NSEC empty window", KNOT_RRTYPE_NSEC, 7, "\3com\0\0\0", false},
+			{"NSEC window of 33", KNOT_RRTYPE_NSEC, 40, "\3com\0\0\x21", false},
+			{"NSEC window beyond the end", KNOT_RRTYPE_NSEC, 8, "\3com\0\0\2\x40", false},
+			{"NSEC windows descending", KNOT_RRTYPE_NSEC, 11, "\3com\0\1\1\x40\0\1\x40", false},
+			{"NSEC window twice", KNOT_RRTYPE_NSEC, 11, "\3com\0\0\1\x40\0\1\x40", false},
+			{"NSEC one octet more", KNOT_RRTYPE_NSEC, 6, "\3com\0\0", false},
+			{"NSEC3 empty", KNOT_RRTYPE_NSEC3, 1, "\1", false},
+			{"NSEC3 salt beyond the end", KNOT_RRTYPE_NSEC3, 8, "\1\0\0\0\x40\0\0\0", false},
+			{"NSEC3 without hash", KNOT_RRTYPE_NSEC3, 6, "\1\0\0\0\0\0", false},
+			{"NSEC3 hash of 19", KNOT_RRTYPE_NSEC3, 26, "\1\0\0\0\0\x13", false},
+			{"NSEC3 hash of 21", KNOT_RRTYPE_NSEC3, 27, "\1\0\0\0\0\x15", false},
+			{"NSEC3 hash beyond the end", KNOT_RRTYPE_NSEC3, 25, "\1\0\0\0\0\x14", false},
+			{"NSEC3", KNOT_RRTYPE_NSEC3, 26, "\1\0\0\0\0\x14", true},
+			{"NSEC3 bad types", KNOT_RRTYPE_NSEC3, 28, "\1\0\0\0\0\x14", false},
+			{"DS without digest", KNOT_RRTYPE_DS, 4, "\0\1\x8\2", false},
+			{"DS", KNOT_RRTYPE_DS, 5, "\0\1\x8\2\1", true},
+	};
+	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
+		const bool is_ds = cases[i].type == KNOT_RRTYPE_DS;
+		knot_pkt_t *made = message_make("www.example.com. A\nNS example.com. 60 IN NS ns.example.com.");
+		uint8_t wire[512];
+		size_t len = made->size;
+		memcpy(wire, made->wire, len);
+		knot_pkt_free(made);
+		static const uint8_t hash_owner[] = "\x20" HASH "\7example\3com";
+		const uint8_t *owner = is_ds ? hash_owner + 33 : hash_owner;
+		memcpy(wire + len, owner, knot_dname_size(owner));
+		len += knot_dname_size(owner);
+		const uint8_t fixed[] = {0, cases[i].type, 0, 1, 0, 0, 0, 60, 0, cases[i].len};
+		memcpy(wire + len, fixed, sizeof(fixed));
+		memcpy(wire + len + sizeof(fixed), cases[i].rdata, cases[i].len);
+		len += sizeof(fixed) + cases[i].len;
+		knot_wire_set_nscount(wire, 2);
+		knot_pkt_t *pkt = knot_pkt_new(wire, len, NULL);
+		if (knot_pkt_parse(pkt, 0) != 0)
+			fail_msg("%s: the parser does not let it through", cases[i].id);
+		const struct kr_scrub_question question = {.name = knot_pkt_qname(pkt),
+				.type = KNOT_RRTYPE_A, .cut = (const uint8_t *)"\3com"};
+		if (kr_scrub(pkt, &question, NULL) != (cases[i].is_kept ? 0 : 1))
+			fail_msg("%s: should be %s", cases[i].id, cases[i].is_kept ? "kept" : "dropped");
+		knot_pkt_free(pkt);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(only_the_allowed_is_left),
 			cmocka_unit_test(huge_ttl_is_zero),
 			cmocka_unit_test(surplus_servers_are_dropped),
+			cmocka_unit_test(surplus_records_are_dropped),
+			cmocka_unit_test(large_messages_take_little_time),
+			cmocka_unit_test(oversized_datagrams_are_not_used),
+			cmocka_unit_test(broken_rdata_are_dropped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
