@@ -251,11 +251,10 @@ static int ask(struct qr_task *task, struct kr_transport *transport)
 }
 
 /** @return KR_STATE_YIELD: others first; FAIL: too much; else go on */
-static int mind_cpu(struct qr_task *task, uint64_t *since_us)
+static int mind_cpu(struct qr_task *task, uint64_t since_us)
 {
 	struct netio *io = task->worker->io;
-	const uint64_t now_us = io->ops->cpu_us(io);
-	const uint64_t step_us = now_us - *since_us;
+	const uint64_t step_us = io->ops->cpu_us(io) - since_us;
 	if (task->cpu_us + step_us > CPU_MAX_US) {
 		kr_request_set_extended_error(&task->req, KNOT_EDNS_EDE_OTHER, "too much work");
 		remember_failure(task);
@@ -269,18 +268,20 @@ static int mind_cpu(struct qr_task *task, uint64_t *since_us)
 	return KR_STATE_YIELD;
 }
 
-/** Turn the crank until a packet is under way, the loop has to breathe, or it is over. */
-static int crank(struct qr_task *task, int state)
+/**
+ * Turn the crank until a packet is under way, the loop has to breathe, or it is over.
+ * @param since_us  CPU clock when this step began; 0 = a new question: what the cache answers at
+ * once is not worth a look at the clock
+ */
+static int crank(struct qr_task *task, int state, uint64_t since_us)
 {
 	struct kr_request *req = &task->req;
 	struct netio *io = task->worker->io;
-	uint64_t since_us = 0;
 	for (int round = 0; state == KR_STATE_PRODUCE; ++round) {
-		if (round ==
-			1) /* what the cache answers at once is not worth a look at the clock */
+		if (since_us)
+			state = mind_cpu(task, since_us);
+		else if (round > 0)
 			since_us = io->ops->cpu_us(io);
-		else if (round > 1)
-			state = mind_cpu(task, &since_us);
 		if (state != KR_STATE_PRODUCE)
 			break;
 		struct kr_transport *transport = NULL;
@@ -297,6 +298,7 @@ static int crank(struct qr_task *task, int state)
 /** One step: take a packet in (unless resumed), then crank. */
 static void step(struct qr_task *task, bool resumed, struct kr_transport *via, knot_pkt_t *packet)
 {
+	struct netio *io = task->worker->io;
 	uint8_t *wire = scratch_take(task->scratch);
 	if (!wire) {
 		task_end(task, KR_STATE_FAIL);
@@ -306,10 +308,11 @@ static void step(struct qr_task *task, bool resumed, struct kr_transport *via, k
 		task->pkt = knot_pkt_new(wire, KR_DNS_WIRE_MAX, &task->req.pool);
 	int state = KR_STATE_FAIL;
 	if (task->pkt) {
+		const uint64_t since_us = resumed || via ? io->ops->cpu_us(io) : 0;
 		task->pkt->wire = wire;
 		task->is_running = true;
 		state = resumed ? KR_STATE_PRODUCE : kr_resolve_consume(&task->req, &via, packet);
-		state = crank(task, state);
+		state = crank(task, state, since_us);
 		task->is_running = false;
 	}
 	task->scratch->depth -= 1;
