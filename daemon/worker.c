@@ -191,11 +191,17 @@ static void send_answer(struct qr_task *task)
 	client->answer(client, &task->query, wire, req);
 }
 
+/** May finished answers be repeated under the present configuration? */
+static bool may_repeat(const struct worker_ctx *worker)
+{
+	const struct kr_context *ctx = worker->resolver;
+	return worker->l0_enabled && worker->priv->answers && ctx->layers_skippable && !ctx->answers_vary;
+}
+
 static void remember_answer(struct qr_task *task)
 {
 	struct worker_ctx *worker = task->worker;
-	if (!worker->l0_enabled || !worker->priv->answers || task->req.options.NO_ANSWER ||
-		task->req.qsource.flags.internal)
+	if (!may_repeat(worker) || task->req.options.NO_ANSWER || task->req.qsource.flags.internal)
 		return;
 	answers_store(worker->priv->answers, &task->inquiry, &task->req, via_of(&task->query.flags),
 		answer_limit(worker, &task->inquiry, is_udp(&task->query)),
@@ -486,7 +492,7 @@ static struct bytes find_answer(
 	struct worker_ctx *worker, const struct worker_query *query, const struct inquiry *inq)
 {
 	struct kr_context *ctx = worker->resolver;
-	if (!worker->l0_enabled || !worker->priv->answers || query->headers)
+	if (!may_repeat(worker) || query->headers)
 		return (struct bytes){NULL, 0};
 	const uint32_t rotate = ctx->options.REORDER_RR ? kr_ctx_rnd32(ctx) : 0;
 	return answers_find(worker->priv->answers, inq, query->wire, via_of(&query->flags),

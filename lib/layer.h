@@ -67,7 +67,10 @@ struct kr_layer_api {
 	int (*checkout)(kr_layer_t *ctx, knot_pkt_t *pkt, struct sockaddr *dst, int type);
 	int (*answer_finalize)(kr_layer_t *ctx);
 
-	void *data;	/**< the module's own */
+	void *data; /**< the module's own */
+	/** The hooks need not see a question whose finished answer is repeated (answer cache of the daemon):
+	 * what they do follows from the question alone, and ctx->generation is raised when it changes. */
+	bool is_skippable;
 	int cb_slots[]; /**< for the Lua glue */
 };
 

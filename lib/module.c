@@ -175,6 +175,12 @@ int kr_modules_changed(struct kr_context *ctx)
 		ctx->hooks_retired[hook] = ctx->hooks[hook];
 		ctx->hooks[hook] = fresh[hook];
 	}
+	ctx->layers_skippable = true;
+	for (size_t i = 0; i < count; ++i) {
+		const kr_layer_api_t *api = ctx->modules->at[i]->layer;
+		if (api && !api->is_skippable)
+			ctx->layers_skippable = false;
+	}
 	ctx->generation += 1;
 	return kr_ok();
 }

@@ -49,6 +49,7 @@ struct kr_context {
 	int32_t tls_padding;		 /**< -1 RFC 8467, 0 off, >= 2 block size */
 	uint64_t stream_idle_ms;	 /**< how long idle client streams are kept (told to clients, RFC 7828) */
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
+	bool answers_vary;		 /**< rules look at more than the question: no finished answer is repeated */
 
 	/* State. */
 	struct kr_cache cache;
@@ -57,6 +58,7 @@ struct kr_context {
 	module_array_t *modules;	 /**< in processing order; the driver's own array */
 	const kr_layer_api_t **hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
 	const kr_layer_api_t **hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
+	bool layers_skippable;		 /**< all layers are (kr_layer_api::is_skippable) */
 	uint64_t generation;		 /**< changes with configuration, rules, anchors, cache clearing */
 	uint64_t budget_hits[KR_BUDGET_COUNT];
 	uint64_t budget_logged_ms[KR_BUDGET_COUNT];

@@ -361,6 +361,7 @@ int cache_init(struct kr_module *self)
 	static const kr_layer_api_t layer = {
 			.produce = produce,
 			.consume = consume,
+			.is_skippable = true,
 	};
 	self->layer = &layer;
 	return kr_ok();

@@ -753,6 +753,7 @@ int iterate_init(struct kr_module *self)
 			.begin = begin,
 			.produce = produce,
 			.consume = consume,
+			.is_skippable = true,
 	};
 	self->layer = &layer;
 	return kr_ok();

@@ -617,6 +617,7 @@ int validate_init(struct kr_module *self)
 	static const kr_layer_api_t layer = {
 		.consume = consume,
 		.answer_finalize = answer_finalize,
+		.is_skippable = true,
 	};
 	self->layer = &layer;
 	return kr_ok();

@@ -5,7 +5,7 @@ local kres = require('kres')
 local bit = require('bit')
 local C = ffi.C
 
-local M = { layer = {} }
+local M = { layer = { skippable = true } }
 local GRP = C.LOG_GRP_DNSSEC
 local FREQUENT_MAX = 1000
 local counts = kres.lru(FREQUENT_MAX, 'uint64_t')

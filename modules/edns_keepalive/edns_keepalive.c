@@ -32,7 +32,7 @@ int edns_keepalive_init(struct kr_module *module);
 
 int edns_keepalive_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.answer_finalize = keepalive_finalize};
+	static const kr_layer_api_t layer = {.answer_finalize = keepalive_finalize, .is_skippable = true};
 	module->layer = &layer;
 	return kr_ok();
 }

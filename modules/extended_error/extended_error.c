@@ -30,7 +30,7 @@ int extended_error_init(struct kr_module *module);
 
 int extended_error_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.answer_finalize = ede_finalize};
+	static const kr_layer_api_t layer = {.answer_finalize = ede_finalize, .is_skippable = true};
 	module->layer = &layer;
 	return kr_ok();
 }

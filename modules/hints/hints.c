@@ -521,6 +521,7 @@ int hints_init(struct kr_module *module)
 		return kr_error(ENOMEM);
 	}
 	hints->layer.produce = hints_produce;
+	hints->layer.is_skippable = true;
 	hints->layer.data = module;
 	module->data = hints;
 	module->layer = &hints->layer;

@@ -59,6 +59,7 @@ int nsid_init(struct kr_module *module)
 	if (!nsid)
 		return kr_error(ENOMEM);
 	nsid->layer.answer_finalize = nsid_finalize;
+	nsid->layer.is_skippable = true; /* only questions with the option matter, and those are not repeated */
 	nsid->layer.data = module;
 	module->data = nsid;
 	module->layer = &nsid->layer;

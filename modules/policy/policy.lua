@@ -697,6 +697,11 @@ end
 ---------------------------------------------------------------------------------------------------
 -- The lists of rules
 
+-- With rules of the user every request has to be seen: they may look at the client, count, or log.
+local function rules_changed()
+	kres.context().answers_vary = #M.rules > 0 or #M.postrules > 0
+end
+
 function M.add(...)
 	local rule, postrule = ...
 	if rule == M then -- policy:add(rule, postrule)
@@ -708,6 +713,7 @@ function M.add(...)
 	local desc = { id = next_id, cb = rule, count = 0 }
 	next_id = next_id + 1
 	table.insert(postrule and M.postrules or M.rules, desc)
+	rules_changed()
 	return desc
 end
 
@@ -716,6 +722,7 @@ function M.del(id)
 		for i, desc in ipairs(list) do
 			if desc.id == id then
 				table.remove(list, i)
+				rules_changed()
 				return true
 			end
 		end
@@ -834,6 +841,7 @@ M.special_names = {
 -- Layer
 
 M.layer = {
+	skippable = true, -- special names follow from the question; user rules are told to the context
 	begin = function (state, req)
 		if bit.band(state, bit.bor(kres.FAIL, kres.DONE)) ~= 0 then return state end
 		local qry = req:initial()

@@ -5,7 +5,7 @@ local kres = require('kres')
 local bit = require('bit')
 local C = ffi.C
 
-local M = { layer = {}, blacklist = {} }
+local M = { layer = { skippable = true }, blacklist = {} }
 local GRP = C.LOG_GRP_REBIND
 
 local function add(subnet, rrtype)

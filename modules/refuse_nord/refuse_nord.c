@@ -33,7 +33,7 @@ int refuse_nord_init(struct kr_module *module);
 
 int refuse_nord_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.begin = refuse_begin};
+	static const kr_layer_api_t layer = {.begin = refuse_begin, .is_skippable = true};
 	module->layer = &layer;
 	return kr_ok();
 }

@@ -7,7 +7,7 @@ local C = ffi.C
 
 local M = {
 	timeout = 1800, -- ms a client waits before stale data are used, RFC 8767 section 5
-	layer = {},
+	layer = { skippable = true },
 }
 
 local GRP = C.LOG_GRP_SRVSTALE
