@@ -73,6 +73,15 @@ void kr_zonecut_set(struct kr_zonecut *cut, const knot_dname_t *name)
 	(void)set_name(cut, name);
 }
 
+/** Key of a server in the set: its lower-case wire form. @return length or kr_error(EINVAL) */
+static int make_key(knot_dname_storage_t key, const knot_dname_t *ns)
+{
+	const int len = knot_dname_to_wire(key, ns, sizeof(knot_dname_storage_t));
+	if (len <= 0)
+		return kr_error(EINVAL);
+	knot_dname_to_lower(key);
+	return len;
+}
 
 static int copy_server(const char *key, uint32_t len, trie_val_t *val, void *baton)
 {
@@ -132,10 +141,9 @@ int kr_zonecut_add(struct kr_zonecut *cut, const knot_dname_t *ns, const void *d
 	if (!cut || !ns || !cut->nsset || (data && len != 4 && len != 16))
 		return kr_error(EINVAL);
 	knot_dname_storage_t key;
-	const int key_len = knot_dname_to_wire(key, ns, sizeof(key));
-	if (key_len <= 0)
-		return kr_error(EINVAL);
-	knot_dname_to_lower(key);
+	const int key_len = make_key(key, ns);
+	if (key_len < 0)
+		return key_len;
 	const bool is_known = trie_get_try(cut->nsset, (const char *)key, key_len) != NULL;
 	if (!is_known && trie_weight(cut->nsset) >= KR_NS_MAX)
 		return kr_ok(); /* surplus */
@@ -156,21 +164,27 @@ int kr_zonecut_add(struct kr_zonecut *cut, const knot_dname_t *ns, const void *d
 
 pack_t *kr_zonecut_find(struct kr_zonecut *cut, const knot_dname_t *ns)
 {
+	knot_dname_storage_t key;
 	if (!cut || !ns || !cut->nsset)
 		return NULL;
-	trie_val_t *val = trie_get_try(cut->nsset, (const char *)ns, knot_dname_size(ns));
+	const int key_len = make_key(key, ns);
+	trie_val_t *val = key_len > 0 ? trie_get_try(cut->nsset, (const char *)key, key_len) : NULL;
 	return val ? *val : NULL;
 }
 
 int kr_zonecut_del_all(struct kr_zonecut *cut, const knot_dname_t *ns)
 {
-	if (!cut || !ns)
+	knot_dname_storage_t key;
+	if (!cut || !ns || !cut->nsset)
 		return kr_error(EINVAL);
+	const int key_len = make_key(key, ns);
+	if (key_len < 0)
+		return key_len;
 	trie_val_t val = NULL;
-	int ret = trie_del(cut->nsset, (const char *)ns, knot_dname_size(ns), &val);
-	if (ret == 0)
-		free_addresses(&val, cut->pool);
-	return ret;
+	if (trie_del(cut->nsset, (const char *)key, key_len, &val) != 0)
+		return kr_error(ENOENT);
+	free_addresses(&val, cut->pool);
+	return kr_ok();
 }
 
 int kr_zonecut_del(struct kr_zonecut *cut, const knot_dname_t *ns, const void *data, int len)
@@ -210,6 +224,8 @@ static int take_delegation(struct kr_zonecut *cut, const struct kr_deleg *deleg)
 		ret = kr_zonecut_add(cut, deleg->ns.at[i], NULL, 0);
 	for (size_t i = 0; ret == 0 && i < deleg->glue.len; ++i) {
 		const struct kr_deleg_glue *glue = &deleg->glue.at[i];
+		if (!kr_zonecut_find(cut, glue->ns))
+			continue; /* glue is bound to its delegation (C-32) */
 		ret = kr_zonecut_add(cut, glue->ns, glue->addr, glue->addr_len);
 	}
 	cut->ttl_s = deleg->ttl;
@@ -226,11 +242,22 @@ static void take_trust(struct kr_context *ctx, struct kr_zonecut *cut, const str
 	const knot_rrset_t *anchor = kr_ta_get(ctx->trust_anchors, cut->name);
 	if (anchor)
 		cut->trust_anchor = knot_rrset_copy(anchor, cut->pool);
-	else
+	if (!kr_cache_is_open(&ctx->cache))
+		return;
+	if (!anchor)
 		(void)kr_cache_get_rr(&ctx->cache, cut->name, KNOT_RRTYPE_DS, rank, now,
 				&cut->trust_anchor, NULL, cut->pool);
 	(void)kr_cache_get_rr(&ctx->cache, cut->name, KNOT_RRTYPE_DNSKEY, rank, now, &cut->key, NULL,
 			cut->pool);
+}
+
+/** Is there no chain of trust to the cut? */
+static bool is_insecure(const struct kr_context *ctx, const struct kr_zonecut *cut,
+		const struct kr_query *qry, const struct kr_deleg *deleg)
+{
+	const knot_dname_t *anchor = kr_ta_closest(ctx, qry->sname, qry->stype);
+	/* An anchor at the cut or below it does not need the parent's word. */
+	return !anchor || (deleg->is_secure_nods && knot_dname_in_bailiwick(cut->name, anchor) > 0);
 }
 
 int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut,
@@ -241,17 +268,16 @@ int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut,
 	if (kr_cache_is_open(&ctx->cache))
 		ret = kr_cache_deleg_find(
 				&ctx->cache, name, qry->timestamp.tv_sec, &deleg, cut->pool);
+	if (ret == 0 && deleg.ns.len == 0)
+		ret = kr_error(ENOENT);
 	ret = ret == 0 ? take_delegation(cut, &deleg) : kr_zonecut_set_sbelt(ctx, cut);
 	if (ret != 0)
 		return ret;
 	if (trie_weight(cut->nsset) == 0)
 		return kr_error(ENOENT);
-	if (*secured) {
-		if (!kr_ta_closest(ctx, qry->sname, qry->stype) ||
-				(deleg.is_secure_nods && !kr_ta_get(ctx->trust_anchors, cut->name)))
-			*secured = false;
-		else
-			take_trust(ctx, cut, qry);
-	}
+	if (*secured && is_insecure(ctx, cut, qry, &deleg))
+		*secured = false;
+	else if (*secured)
+		take_trust(ctx, cut, qry);
 	return kr_ok();
 }
