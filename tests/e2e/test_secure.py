@@ -229,7 +229,8 @@ def test_doh_with_kdig(one, certificate, known):
     (415, '/dns-query', ('--header', 'content-type: text/plain'), b'x' * 20),
     (501, '/dns-query', ('--request', 'PUT'), b'x' * 20),
     (501, '/dns-query', ('--request', 'OPTIONS'), None),
-])
+], ids=['no query', 'empty query', 'padded base64', 'bad base64', 'no message', 'other path', 'path below', 'too long',
+        'other type', 'PUT', 'OPTIONS'])
 def test_doh_refusals(one, certificate, known, status, path, args, data):
     got, headers, body = curl(one, certificate, path, *args, data=data)
     assert got == status and not body
