@@ -8,7 +8,7 @@ import sys
 import xml.etree.ElementTree as xml
 
 
-TAP_LINE = re.compile(r'^(not ok|ok) (.*)$', re.M)
+TAP_LINE = re.compile(r'^(not ok|FAIL|ok)\b *(.*)$', re.M)
 
 
 class Tally:
@@ -26,7 +26,7 @@ class Tally:
     def _meson_test(self, test):
         """A program may tell of its parts in TAP; one that does not is one test."""
         parts = TAP_LINE.findall(test.get('stdout') or '')
-        failures = [f'{test["name"]} {part}' for verdict, part in parts if verdict == 'not ok']
+        failures = [f'{test["name"]} {part}' for verdict, part in parts if verdict != 'ok']
         skipped = sum('# skip' in part.lower() for _, part in parts)
         is_good = test['result'] in ('OK', 'EXPECTEDFAIL')
         self.skipped += skipped + (test['result'] == 'SKIP')
