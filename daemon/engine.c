@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libzscanner/scanner.h>
 #include <limits.h>
+#include <luajit.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 
 #include "daemon/bindings/impl.h"
 #include "daemon/ffi_layer.h"
+#include "daemon/guard.h"
 #include "daemon/libdir.h"
 #include "kresconfig.h"
 #include "lib/log.h"
@@ -43,12 +45,14 @@ static int add_traceback(lua_State *L)
 	return 1;
 }
 
-int engine_pcall(lua_State *L, int argc, int retc)
+int engine_pcall(lua_State *L, int argc, int retc, unsigned limit_ms)
 {
 	const int handler = lua_gettop(L) - argc;
 	lua_pushcfunction(L, add_traceback);
 	lua_insert(L, handler);
+	const int saved = guard_enter(limit_ms);
 	int ret = lua_pcall(L, argc, retc, handler);
+	guard_leave(saved);
 	lua_remove(L, handler);
 	return ret;
 }
@@ -128,7 +132,7 @@ int engine_load_sandbox(struct engine *engine)
 	snprintf(path, sizeof(path), "%s/sandbox.lua", kr_libdir());
 	int ret = luaL_loadfile(L, path);
 	if (ret == 0)
-		ret = engine_pcall(L, 0, 0);
+		ret = engine_pcall(L, 0, 0, GUARD_CONFIG_MS);
 	if (ret != 0) {
 		kr_log_error(SYSTEM, "error: cannot start the Lua environment (%s): %s\n", path,
 			lua_tostring(L, -1));
@@ -162,6 +166,7 @@ void engine_deinit(struct engine *engine)
 	network_deinit(&engine->net);
 	kr_cache_close(&engine->resolver.cache);
 	if (engine->L) {
+		guard_stop();
 		lua_close(engine->L);
 		engine->L = NULL;
 	}
@@ -215,9 +220,13 @@ static int on_config_error(lua_State *L)
 static int run_config(lua_State *L, int load_result)
 {
 	if (load_result == 0) {
+		/* Compiled code could not be stopped (daemon/guard.h). */
+		luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
 		lua_pushcfunction(L, on_config_error);
 		lua_insert(L, -2);
+		const int saved = guard_enter(GUARD_CONFIG_MS);
 		load_result = lua_pcall(L, 0, 0, -2);
+		guard_leave(saved);
 		lua_remove(L, load_result == 0 ? -1 : -2);
 	}
 	if (load_result == 0)
@@ -254,7 +263,9 @@ static int eval_line(
 	lua_getglobal(L, function);
 	lua_pushstring(L, line);
 	lua_pushboolean(L, raw);
+	const int saved = guard_enter(GUARD_EVENT_MS);
 	const int ret = lua_pcall(L, 2, LUA_MULTRET, 0);
+	guard_leave(saved);
 	if (ret != 0 && !lua_isstring(L, -1))
 		lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
 	if (lua_gettop(L) > top && lua_isstring(L, -1)) {

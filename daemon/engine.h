@@ -46,8 +46,11 @@ int engine_cmd(struct engine *engine, const char *line, bool raw, char **out);
 /** Same with the result as one JSON object: {"ok":bool,"result":value} or
  * {"ok":false,"error":text}. */
 int engine_cmd_json(struct engine *engine, const char *line, char **out);
-/** lua_pcall() whose error value is a text with traceback. */
-int engine_pcall(struct lua_State *L, int argc, int retc);
+/**
+ * lua_pcall() whose error value is a text with traceback.
+ * @param limit_ms  CPU time after which the function is stopped (daemon/guard.h)
+ */
+int engine_pcall(struct lua_State *L, int argc, int retc, unsigned limit_ms);
 /** Leave the loop; the process ends with this status. */
 void engine_stop(struct engine *engine, int exit_status);
 /** Defaults for what the configuration left open (cache, root hints). */

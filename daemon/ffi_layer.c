@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/engine.h"
+#include "daemon/guard.h"
 #include "lib/log.h"
 
 kr_layer_t kr_layer_t_static;
@@ -93,7 +94,7 @@ static int call_hook(kr_layer_t *ctx, enum kr_hook hook)
 	lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->api->cb_slots[hook]);
 	lua_pushinteger(L, ctx->state);
 	int state = KR_STATE_FAIL;
-	if (engine_pcall(L, 1, 1) == 0)
+	if (engine_pcall(L, 1, 1, GUARD_HOOK_MS) == 0)
 		state = hook_result(L, ctx, lm, hook);
 	else
 		log_hook_error(lm, hook, lua_tostring(L, -1));
@@ -179,6 +180,9 @@ static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 		}
 	}
 	api_fill(api);
+	lua_getfield(L, -1, "skippable");
+	api->is_skippable = lua_toboolean(L, -1);
+	lua_pop(L, 1);
 	return api;
 }
 
@@ -239,7 +243,7 @@ int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *
 	lua_getfield(L, LUA_REGISTRYINDEX, LOADER_KEY);
 	lua_getfield(L, -1, "load");
 	lua_pushstring(L, name);
-	if (engine_pcall(L, 1, 2) != 0) {
+	if (engine_pcall(L, 1, 2, GUARD_CONFIG_MS) != 0) {
 		kr_log_error(SYSTEM, "module %s: %s\n", name, lua_tostring(L, -1));
 		goto cleanup;
 	}
@@ -255,7 +259,7 @@ int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *
 	lua_getfield(L, top + 1, "init");
 	lua_pushvalue(L, table_at);
 	lua_pushlightuserdata(L, module);
-	if (engine_pcall(L, 2, 0) != 0) {
+	if (engine_pcall(L, 2, 0, GUARD_CONFIG_MS) != 0) {
 		kr_log_error(SYSTEM, "module %s, init: %s\n", name, lua_tostring(L, -1));
 		lua_module_free(L, module->data);
 		module->data = NULL;
@@ -276,7 +280,7 @@ void ffi_layer_unload(struct engine *engine, struct kr_module *module)
 	lua_getfield(L, -1, "deinit");
 	ffi_layer_push(engine, module);
 	lua_pushlightuserdata(L, module);
-	if (engine_pcall(L, 2, 0) != 0)
+	if (engine_pcall(L, 2, 0, GUARD_CONFIG_MS) != 0)
 		kr_log_error(SYSTEM, "module %s, deinit: %s\n", module->name, lua_tostring(L, -1));
 	lua_settop(L, top);
 	lua_module_free(L, module->data);
@@ -302,7 +306,7 @@ static void on_request_finish(struct kr_request *req)
 	lua_rawset(L, -4);
 	lua_remove(L, -2);
 	kr_layer_t_static = (kr_layer_t){.state = req->state, .req = req, .pkt = req->answer};
-	if (lua_isfunction(L, -1) && engine_pcall(L, 1, 0) != 0)
+	if (lua_isfunction(L, -1) && engine_pcall(L, 1, 0, GUARD_HOOK_MS) != 0)
 		kr_log_error(SYSTEM, "error: finish of a query: %s\n", lua_tostring(L, -1));
 	lua_settop(L, top);
 }

@@ -24,6 +24,7 @@
 #include "daemon/clock.h"
 #include "daemon/control.h"
 #include "daemon/engine.h"
+#include "daemon/guard.h"
 #include "daemon/netio_uv.h"
 #include "daemon/rnd.h"
 #include "lib/log.h"
@@ -348,8 +349,12 @@ static int run(struct args *args)
 	netio_uv_set_context(io, &engine.resolver);
 	clock_tick(&engine.resolver);
 	int status = EXIT_FAILURE;
+	engine.worker.l0_enabled = true;
 	if (engine_init(&engine, io) == 0) {
 		main_loop_init(&ml, &loop, &engine, args->interactive);
+		if (guard_start(engine.L) != 0)
+			kr_log_warning(SYSTEM, "endless Lua functions will not be stopped: %s\n",
+				strerror(errno));
 		status = serve(&engine, args);
 	} else {
 		kr_log_error(SYSTEM, "cannot start: not enough memory\n");

@@ -98,7 +98,7 @@ static bool event_call(struct event *ev, int extra_args)
 	lua_insert(L, -1 - extra_args);
 	lua_pushinteger(L, ev->id);
 	lua_insert(L, -1 - extra_args);
-	if (engine_pcall(L, extra_args + 1, 0) == 0)
+	if (engine_pcall(L, extra_args + 1, 0, GUARD_EVENT_MS) == 0)
 		return true;
 	kr_log_error(SYSTEM, "error: event %u: %s\n", ev->id, lua_tostring(L, -1));
 	lua_pop(L, 1);

@@ -66,6 +66,7 @@ void luab_register_all(lua_State *L)
 	luab_log(L);
 	luab_event(L);
 	luab_net(L);
+	luab_tls(L);
 	luab_cache(L);
 	luab_modules(L);
 	luab_worker(L);

@@ -11,6 +11,7 @@
 #include <lualib.h>
 
 #include "daemon/engine.h"
+#include "daemon/guard.h"
 #include "lib/defines.h"
 
 /**
@@ -53,13 +54,14 @@ static inline void luab_setnum(lua_State *L, const char *key, double value)
 /** Create the global table `name` with these functions. */
 void luab_register(lua_State *L, const char *name, const luaL_Reg *functions);
 
-/* One function a file: registers its table. */
+/* One function a file: registers its table; luab_tls() adds to `net`. */
 void luab_cache(lua_State *L);
 void luab_event(lua_State *L);
 void luab_log(lua_State *L);
 void luab_modules(lua_State *L);
 void luab_net(lua_State *L);
 void luab_system(lua_State *L);
+void luab_tls(lua_State *L);
 void luab_worker(lua_State *L);
 
 /** Stop and forget all events; before the Lua state is closed. */

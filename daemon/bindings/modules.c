@@ -180,7 +180,7 @@ void luab_module_table(struct engine *engine, struct kr_module *module)
 	lua_getfield(L, -1, "adopt");
 	lua_pushstring(L, module->name);
 	lua_pushvalue(L, -4);
-	if (engine_pcall(L, 2, 0) != 0) {
+	if (engine_pcall(L, 2, 0, GUARD_CONFIG_MS) != 0) {
 		kr_log_error(SYSTEM, "module %s: %s\n", module->name, lua_tostring(L, -1));
 		lua_pop(L, 1);
 	}

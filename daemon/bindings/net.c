@@ -338,7 +338,7 @@ static int serve_kind(
 		*(struct endpoint **)lua_newuserdata(L, sizeof(ep)) = ep;
 		lua_pushstring(L, key);
 		ret = kr_ok();
-		if (engine_pcall(L, 3, 0) != 0) {
+		if (engine_pcall(L, 3, 0, GUARD_EVENT_MS) != 0) {
 			kr_log_error(NETWORK, "error: endpoint kind '%s', %s: %s\n", ep->flags.kind,
 				key, lua_tostring(L, -1));
 			ret = kr_error(EINVAL);

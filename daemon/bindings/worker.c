@@ -90,7 +90,7 @@ static int worker_start(lua_State *L)
 	if (lua_isfunction(L, 4)) {
 		kr_layer_t_static = (kr_layer_t){.state = req->state, .req = req};
 		lua_pushvalue(L, 4);
-		if (engine_pcall(L, 0, 0) != 0) {
+		if (engine_pcall(L, 0, 0, GUARD_HOOK_MS) != 0) {
 			kr_log_error(SYSTEM, "error: init of a query: %s\n", lua_tostring(L, -1));
 			lua_pop(L, 1);
 		}

@@ -4,6 +4,7 @@
 local ffi = require('ffi')
 local C = ffi.C
 local args = C.kr_layer_t_static
+local libdir = _paths.libdir
 local module_p = ffi.typeof('struct kr_module *')
 
 local function plain(hook)
@@ -29,7 +30,9 @@ local trampolines = {
 local function bind_hooks(name, layer)
 	local bound = {}
 	for hook, fn in pairs(layer) do
-		if not trampolines[hook] then
+		if hook == 'skippable' then -- finished answers may be repeated without the hooks
+			bound.skippable = fn == true
+		elseif not trampolines[hook] then
 			log_warn(C.LOG_GRP_SYSTEM, 'module %s: there is no hook %s', name, tostring(hook))
 		elseif type(fn) ~= 'function' then
 			error(string.format('module %s: hook %s must be a function', name, hook), 0)
@@ -39,6 +42,17 @@ local function bind_hooks(name, layer)
 	end
 	return bound
 end
+
+-- Modules from elsewhere run interpreted: compiled code could not be stopped (daemon/guard.h).
+table.insert(package.loaders, 2, function (full)
+	if not full:match('^kres_modules%.') then return nil end
+	local path = package.searchpath(full, package.path)
+	if not path or path:sub(1, #libdir + 1) == libdir .. '/' then return nil end
+	local chunk, err = loadfile(path)
+	if not chunk then error(err, 0) end
+	jit.off(chunk, true)
+	return chunk
+end)
 
 local loader = {}
 

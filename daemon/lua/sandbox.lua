@@ -4,7 +4,6 @@
 
 local ffi = require('ffi')
 local paths = _paths
-_paths = nil
 
 -- ---- Errors ----
 
@@ -257,6 +256,66 @@ function net.listen(...)
 	return true
 end
 
+-- A value or a list of values as a list.
+local function as_list(value)
+	if value == nil then return {} end
+	return type(value) == 'table' and value or { value }
+end
+
+local tls_client_keys = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true }
+
+--- Demands on a TLS server that we ask.
+local function add_tls_client(t)
+	if type(t) ~= 'table' then traced('Invalid argument') end
+	for key in pairs(t) do
+		if key ~= 1 and not tls_client_keys[key] then
+			traced('net.tls_client: unknown parameter %s', tostring(key))
+		end
+	end
+	if type(t[1]) ~= 'string' then traced('net.tls_client: the address is missing') end
+	local ca_files, pins = as_list(t.ca_file), as_list(t.pin_sha256)
+	for _, list in ipairs({ ca_files, pins }) do
+		for _, value in ipairs(list) do
+			if type(value) ~= 'string' then
+				traced('net.tls_client: ca_file and pin_sha256 must be strings or lists of them')
+			end
+		end
+	end
+	if t.hostname ~= nil and (type(t.hostname) ~= 'string' or t.hostname == '') then
+		traced('net.tls_client: hostname must be a non-empty string')
+	end
+	local has_auth = t.hostname ~= nil or #ca_files > 0 or #pins > 0
+	if t.insecure == true and has_auth then
+		traced('net.tls_client: insecure goes with nothing else')
+	elseif not t.insecure and not has_auth then
+		traced('net.tls_client: there is no way to authenticate the server')
+	elseif #pins > 0 and (t.hostname or #ca_files > 0) then
+		traced('net.tls_client: pins do not go with hostname and ca_file')
+	elseif #ca_files > 0 and not t.hostname then
+		traced('net.tls_client: ca_file needs a hostname')
+	end
+	if t.hostname and #ca_files == 0 then ca_files = { '' } end -- the system's
+	net._tls_client(t[1], t.hostname, ca_files, pins, t.insecure or false)
+end
+
+function net.tls_client(...)
+	if select('#', ...) == 0 then return net._tls_client_list() end
+	if select('#', ...) > 1 then traced('expected net.tls_client([table parameters])') end
+	add_tls_client((...))
+end
+
+function net.doh_headers(...)
+	if select('#', ...) == 0 then return net._doh_headers() end
+	local names = ...
+	if select('#', ...) > 1 or type(names) ~= 'string' and type(names) ~= 'table' then
+		traced('expected net.doh_headers([string or table of header names])')
+	end
+	for _, name in ipairs(as_list(names)) do
+		if type(name) ~= 'string' then traced('net.doh_headers: a name must be a string') end
+	end
+	net._doh_headers(as_list(names))
+end
+
 net.outgoing_v4 = worker._outgoing_v4
 net.outgoing_v6 = worker._outgoing_v6
 
@@ -371,10 +430,10 @@ end
 --- Compile a console line: an expression if it is one, else a chunk.
 local function compile(line, wrapper)
 	local chunk = loadstring('return ' .. wrapper .. '(' .. line .. '\n)', '=console')
-	if chunk then return chunk end
 	local err
-	chunk, err = loadstring(line, '=console')
+	if not chunk then chunk, err = loadstring(line, '=console') end
 	if not chunk then error(err, 0) end
+	jit.off(chunk, true) -- so that it can be stopped
 	return chunk
 end
 
@@ -383,6 +442,7 @@ function eval_cmd(line, raw)
 		local chunk, err = loadstring('return ' .. line, '=console')
 		if not chunk then chunk, err = loadstring(line, '=console') end
 		if not chunk then error(err, 0) end
+		jit.off(chunk, true)
 		return chunk()
 	end
 	return compile(line, 'table_print')()
@@ -443,6 +503,8 @@ end)
 _registry('kres.request_finish_call', kres._finish_trampoline)
 
 -- ---- The global environment ----
+
+_paths = nil
 
 local real = _G
 local protected = {
