@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The ground floor: pools, arrays, packs, queues, lossy maps. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lib/generic/array.h"
+#include "lib/generic/lru.h"
+#include "lib/generic/pack.h"
+#include "lib/generic/queue.h"
+#include "lib/mm.h"
+
+static void pool_memory_is_aligned_and_separate(void **state)
+{
+	struct mempool *pool = mp_new(100);
+	uint8_t *at[200];
+	for (size_t i = 0; i < 200; ++i) {
+		at[i] = mp_alloc(pool, i * 7);
+		assert_non_null(at[i]);
+		assert_int_equal((uintptr_t)at[i] % 16, 0);
+		memset(at[i], (int)i, i * 7);
+	}
+	for (size_t i = 0; i < 200; ++i) {
+		for (size_t j = 0; j < i * 7; ++j)
+			assert_int_equal(at[i][j], i);
+	}
+	mp_delete(pool);
+}
+
+static void flushed_pool_reuses_its_first_chunk(void **state)
+{
+	struct mempool *pool = mp_new(4096);
+	const size_t empty = mp_total_size(pool);
+	void *first = mp_alloc(pool, 64);
+	assert_non_null(mp_alloc(pool, 100000));
+	assert_true(mp_total_size(pool) > empty);
+	mp_flush(pool);
+	assert_int_equal(mp_total_size(pool), empty);
+	assert_ptr_equal(mp_alloc(pool, 64), first);
+	mp_delete(pool);
+}
+
+static void impossible_sizes_are_refused(void **state)
+{
+	struct mempool *pool = mp_new(4096);
+	assert_null(mp_alloc(pool, SIZE_MAX - 8));
+	mp_delete(pool);
+	assert_null(mm_calloc(NULL, SIZE_MAX / 2, 4));
+}
+
+static void realloc_in_a_pool_keeps_the_contents(void **state)
+{
+	knot_mm_t mm;
+	mm_ctx_mempool2(&mm, 4096);
+	char *text = mm_strdup(&mm, "keep me");
+	text = mm_realloc(&mm, text, 10000, strlen(text) + 1);
+	assert_string_equal(text, "keep me");
+	mm_free(&mm, text); /* nothing happens */
+	mp_delete(mm.ctx);
+}
+
+static void array_grows_and_shrinks(void **state)
+{
+	array_t(int) numbers = {0};
+	for (int i = 0; i < 1000; ++i)
+		assert_int_equal(array_push(numbers, i), i);
+	assert_int_equal(array_tail(numbers), 999);
+	assert_int_equal(array_del(numbers, 0), 0);
+	assert_int_equal(numbers.at[0], 999);
+	assert_int_equal(numbers.len, 999);
+	assert_int_equal(array_del(numbers, 5000), kr_error(ENOENT));
+	array_pop(numbers);
+	assert_int_equal(numbers.len, 998);
+	array_clear(numbers);
+	array_pop(numbers); /* of an empty one: nothing */
+	assert_int_equal(numbers.len, 0);
+}
+
+static void pack_finds_and_removes_by_content(void **state)
+{
+	pack_t pack = {0};
+	static const char *const words[] = {"a", "", "long word", "bb"};
+	assert_int_equal(pack_reserve(pack, 4, 12), 0);
+	for (size_t i = 0; i < 4; ++i)
+		assert_int_equal(pack_obj_push(&pack, words[i], strlen(words[i])), 0);
+	assert_int_equal(pack_obj_push(&pack, "no room left for this one at all", 32), kr_error(ENOSPC));
+	assert_non_null(pack_obj_find(&pack, "", 0));
+	assert_null(pack_obj_find(&pack, "long", 4));
+	assert_int_equal(pack_obj_del(&pack, "", 0), 0);
+	assert_int_equal(pack_obj_del(&pack, "", 0), kr_error(ENOENT));
+	size_t count = 0;
+	for (uint8_t *it = pack_head(pack); it != pack_tail(pack); it = pack_obj_next(it))
+		count += 1;
+	assert_int_equal(count, 3);
+	assert_memory_equal(pack_obj_val(pack_last(pack)), "bb", 2);
+	pack_clear(pack);
+	assert_null(pack_last(pack));
+}
+
+static void queue_is_first_in_first_out(void **state)
+{
+	queue_t(int) queue;
+	queue_init(queue);
+	int in = 0, out = 0;
+	for (int round = 0; round < 1000; ++round) {
+		for (int i = 0; i < 3; ++i)
+			queue_push(queue, in++);
+		for (int i = 0; i < 2; ++i) {
+			assert_int_equal(queue_head(queue), out++);
+			queue_pop(queue);
+		}
+	}
+	assert_int_equal(queue_len(queue), 1000);
+	queue_push_head(queue, -1);
+	assert_int_equal(queue_head(queue), -1);
+	assert_int_equal(queue_tail(queue), in - 1);
+	queue_deinit(queue);
+	queue_push_head(queue, 7); /* onto an empty one */
+	assert_int_equal(queue_head(queue), 7);
+	queue_deinit(queue);
+}
+
+typedef lru_t(unsigned) counts_t;
+
+static enum lru_apply_do sum_up(const char *key, uint len, unsigned *val, void *baton)
+{
+	*(unsigned *)baton += *val;
+	return *val == 1 ? LRU_APPLY_DO_EVICT : LRU_APPLY_DO_NOTHING;
+}
+
+static void lossy_map_keeps_what_is_used_often(void **state)
+{
+	counts_t *counts = NULL;
+	lru_create(&counts, 64, NULL, NULL);
+	assert_in_range(lru_capacity(counts), 64, 127);
+	bool is_new = false;
+	for (int i = 0; i < 1000; ++i) {
+		char key[16];
+		unsigned *frequent = lru_get_new(counts, "frequent", 8, &is_new);
+		assert_non_null(frequent);
+		assert_int_equal(is_new, i == 0);
+		*frequent += 1;
+		snprintf(key, sizeof(key), "rare%d", i);
+		unsigned *rare = lru_get_new(counts, key, strlen(key), NULL);
+		if (rare)
+			*rare = 1;
+	}
+	assert_int_equal(*lru_get_try(counts, "frequent", 8), 1000);
+	assert_null(lru_get_try(counts, "absent", 6));
+	unsigned sum = 0;
+	lru_apply(counts, sum_up, &sum);
+	assert_in_range(sum, 1001, 1000 + lru_capacity(counts));
+	sum = 0;
+	lru_apply(counts, sum_up, &sum);
+	assert_int_equal(sum, 1000); /* the rare ones were evicted */
+	lru_reset(counts);
+	assert_null(lru_get_try(counts, "frequent", 8));
+	lru_free(counts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(pool_memory_is_aligned_and_separate),
+			cmocka_unit_test(flushed_pool_reuses_its_first_chunk),
+			cmocka_unit_test(impossible_sizes_are_refused),
+			cmocka_unit_test(realloc_in_a_pool_keeps_the_contents),
+			cmocka_unit_test(array_grows_and_shrinks),
+			cmocka_unit_test(pack_finds_and_removes_by_content),
+			cmocka_unit_test(queue_is_first_in_first_out),
+			cmocka_unit_test(lossy_map_keeps_what_is_used_often),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
