@@ -81,8 +81,8 @@ struct kr_cdb_api {
 KR_EXPORT
 const struct kr_cdb_api *kr_cdb_lmdb(void);
 /**
- * For handlers of SIGBUS and SIGSEGV: if the address lies in the map of that LMDB store, remove its file,
- * so that the next process starts with a sound one. Async-signal-safe.
+ * For handlers of SIGBUS, SIGSEGV and SIGABRT (address NULL): if the address lies in the map of that LMDB store, or LMDB was at
+ * work on it, remove its file, so that the next process starts with a sound one. Async-signal-safe.
  * @return true if it was ours
  */
 KR_EXPORT

@@ -319,8 +319,9 @@ int kr_cache_insert_rr(struct kr_cache *cache, const knot_rrset_t *rr, const kno
 	if (ret < 0 || !ins_nsec_p || !is_proof || entry.sets[0].sigs.count == 0 ||
 			!kr_rank_test(rank, KR_RANK_SECURE) || rrsig->rrs.rdata->len < RRSIG_MIN)
 		return KR_MIN(ret, 0);
-	return cache_insert_proof(
+	ret = cache_insert_proof(
 			cache, rr, rrsig, knot_rrsig_signer_name(rrsig->rrs.rdata), timestamp);
+	return KR_MIN(ret, 0);
 }
 
 int kr_cache_peek_exact(struct kr_cache *cache, const knot_dname_t *name, uint16_t type,

@@ -44,6 +44,10 @@ uint32_t cache_sigs_ttl(const knot_rdataset_t *sigs, uint32_t now);
 /** Copy records out of an entry. @return 0 or kr_error(ENOMEM) */
 int cache_rdata_copy(knot_rdataset_t *dst, const knot_rdataset_t *src, knot_mm_t *pool);
 
-/** Make an NSEC or NSEC3 usable for names it covers (nsec.c). @param zone signer of the record */
+/**
+ * Make an NSEC or NSEC3 usable for names it covers (chain.c).
+ * @param zone signer of the record
+ * @return 0; 1 it is no good for that; < 0 error
+ */
 int cache_insert_proof(struct kr_cache *cache, const knot_rrset_t *rr, const knot_rrset_t *rrsig,
 		const knot_dname_t *zone, uint32_t now);

@@ -210,7 +210,7 @@ static bool is_minimal_nsec3(const uint8_t *owner, const uint8_t *next)
 			return false;
 		diff += digit & 0xff;
 	}
-	return diff <= 2;
+	return diff == 1 || diff == 2; /* 0: the only record of its chain spans all the rest */
 }
 
 static int nsec3_key(struct cache_key *key, struct cache_chain *chain, const struct cache_name *enc,

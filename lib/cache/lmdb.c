@@ -69,7 +69,9 @@ struct lmdb {
 	size_t size;	  /**< of the map */
 	dev_t dev;
 	ino_t ino;
+	pid_t pid;	  /**< who opened it: a child must not touch what it inherits */
 	struct lmdb_range range; /**< of addresses of the map */
+	volatile bool is_inside; /**< of LMDB: a fault now is due to the file, wherever it strikes */
 
 	/* What waits. */
 	trie_t *pending; /**< key -> struct pending * */
@@ -162,11 +164,12 @@ static void reader_reset(struct lmdb *db)
 
 static void env_close(struct lmdb *db)
 {
-	if (db->reader)
+	const bool is_ours = db->pid == getpid();
+	if (db->reader && is_ours)
 		mdb_txn_abort(db->reader);
 	db->reader = NULL;
 	db->reader_live = false;
-	if (db->env)
+	if (db->env && is_ours)
 		mdb_env_close(db->env);
 	db->env = NULL;
 	db->range = (struct lmdb_range){0};
@@ -193,7 +196,9 @@ static size_t choose_size(const struct lmdb *db)
 				"cache file '%s' has %zu MiB already and keeps that size; remove it while it is not in use to shrink it\n",
 				db->data_path, have / (1024 * 1024));
 	const size_t size = KR_MAX(have, asked);
-	return size > 0 ? size : SIZE_DEFAULT;
+	if (size > 0)
+		return size;
+	return db->size > 0 ? db->size : SIZE_DEFAULT; /* made anew: as it was */
 }
 
 /** Give the file its full size. Failure is no obstacle: it then grows as it is written. */
@@ -231,6 +236,7 @@ static int env_open_once(struct lmdb *db)
 	int ret = mdb_env_create(&db->env);
 	if (ret != 0)
 		return lmdb_error(ret);
+	db->pid = getpid();
 	db->size = choose_size(db);
 	ret = mdb_env_set_mapsize(db->env, db->size);
 	if (ret == 0)
@@ -324,8 +330,13 @@ static int replace(struct lmdb *db, bool only_if_ours)
 
 static int env_open(struct lmdb *db)
 {
+	db->is_inside = true;
 	int ret = env_open_once(db);
-	if (!is_broken(ret))
+	db->is_inside = false;
+	/* Sizes that a damaged header speaks of end in one of these. */
+	const bool is_suspect = is_broken(ret) || ret == kr_error(ENOMEM) ||
+				ret == kr_error(EINVAL) || ret == kr_error(EOVERFLOW);
+	if (!is_suspect)
 		return ret;
 	kr_log_error(CACHE, "'%s' is damaged or of another format; making a new one\n",
 			db->data_path);
@@ -382,6 +393,8 @@ static int reader_renew(struct lmdb *db)
 		mdb_reader_check(db->env, &dead);
 		kr_log_notice(CACHE, "reader table full, %d stale readers removed\n", dead);
 		ret = reader_begin_once(db);
+	} else if (ret == MDB_BAD_RSLOT) { /* somebody took our slot for a dead one's */
+		ret = reader_begin_once(db);
 	}
 	db->reader_live = ret == 0;
 	return lmdb_error(ret);
@@ -419,7 +432,9 @@ static int read_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_va
 	if (ret != 0)
 		return ret;
 	MDB_val k = {key->len, key->data}, v;
+	db->is_inside = true;
 	ret = mdb_get(db->reader, db->dbi, &k, &v);
+	db->is_inside = false;
 	if (ret == 0 && !is_sane(db, &v))
 		ret = MDB_CORRUPTED;
 	if (ret != 0) {
@@ -467,8 +482,10 @@ static int cdb_read_leq(
 	if (ret != 0)
 		return lmdb_error(ret);
 	MDB_val k, v;
+	db->is_inside = true;
 	ret = seek_leq(cursor, key, &k, &v);
 	mdb_cursor_close(cursor);
+	db->is_inside = false;
 	if (ret >= 0 && (!is_sane(db, &k) || !is_sane(db, &v)))
 		ret = kr_error(EILSEQ);
 	if (ret < 0) {
@@ -495,6 +512,7 @@ static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t 
 		return lmdb_error(ret);
 	MDB_val k = {key->len, key->data}, v;
 	int found = 0;
+	db->is_inside = true;
 	ret = mdb_cursor_get(cursor, &k, &v, key->len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 	while (ret == 0 && found < maxcount) {
 		if (!is_sane(db, &k) || !is_sane(db, &v) || k.mv_size < key->len ||
@@ -506,6 +524,7 @@ static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t 
 		ret = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
+	db->is_inside = false;
 	if (ret != 0 && ret != MDB_NOTFOUND)
 		return lmdb_error(ret);
 	if (found == 0)
@@ -552,7 +571,9 @@ static double cdb_usage_percent(kr_cdb_pt handle)
 			mdb_env_stat(db->env, &st) != 0 || info.me_mapsize == 0)
 		return 0;
 	const size_t used = info.me_last_pgno + 1;
+	db->is_inside = true;
 	const size_t unused = free_pages(db->reader);
+	db->is_inside = false;
 	const double bytes = (double)(used > unused ? used - unused : 0) * st.ms_psize;
 	return bytes / info.me_mapsize * 100;
 }
@@ -599,7 +620,7 @@ static int writer_begin(struct lmdb *db, MDB_txn **txn)
 	return ret;
 }
 
-static int write_pending(struct lmdb *db)
+static int write_pending_inside(struct lmdb *db)
 {
 	struct writer w = {.dbi = db->dbi};
 	int ret = writer_begin(db, &w.txn);
@@ -613,7 +634,15 @@ static int write_pending(struct lmdb *db)
 	return lmdb_error(mdb_txn_commit(w.txn));
 }
 
-static int drop_all(struct lmdb *db)
+static int write_pending(struct lmdb *db)
+{
+	db->is_inside = true;
+	int ret = write_pending_inside(db);
+	db->is_inside = false;
+	return ret;
+}
+
+static int drop_all_inside(struct lmdb *db)
 {
 	MDB_txn *txn;
 	int ret = writer_begin(db, &txn);
@@ -625,6 +654,14 @@ static int drop_all(struct lmdb *db)
 		return lmdb_error(ret);
 	}
 	return lmdb_error(mdb_txn_commit(txn));
+}
+
+static int drop_all(struct lmdb *db)
+{
+	db->is_inside = true;
+	int ret = drop_all_inside(db);
+	db->is_inside = false;
+	return ret;
 }
 
 /** Empty the store: drop the records, or if even that does not fit, the file. */
@@ -779,7 +816,7 @@ static void cdb_close(kr_cdb_pt handle, struct kr_cdb_stats *stat)
 	if (!db)
 		return;
 	stat->close += 1;
-	if (db->env && db->pending)
+	if (db->env && db->pending && db->pid == getpid())
 		(void)flush(db, stat);
 	env_close(db);
 	if (db->pending)
@@ -864,15 +901,16 @@ static int cdb_open(
 	if (!db->path || !db->data_path || !db->pending || !db->pool)
 		goto failed;
 	const bool others_alive = is_in_use(db);
+	*handle = db; /* for kr_cdb_lmdb_on_fault() */
 	ret = env_open(db);
 	if (ret == 0)
 		ret = check_namespace(db, others_alive);
 	if (ret != 0)
 		goto failed;
 	stat->open += 1;
-	*handle = db;
 	return kr_ok();
 failed:
+	*handle = NULL;
 	cdb_close(db, &(struct kr_cdb_stats){0});
 	return ret;
 }
@@ -880,7 +918,9 @@ failed:
 bool kr_cdb_lmdb_on_fault(kr_cdb_pt handle, const void *addr)
 {
 	const struct lmdb *db = handle;
-	if (!db || !db->range.from || !lmdb_in_range(&db->range, addr, 1))
+	if (!db || !db->data_path)
+		return false;
+	if (!db->is_inside && (!db->range.from || !lmdb_in_range(&db->range, addr, 1)))
 		return false;
 	unlink(db->data_path);
 	return true;
