@@ -15,6 +15,7 @@
 #include "daemon/ffi_layer.h"
 #include "daemon/guard.h"
 #include "daemon/libdir.h"
+#include "daemon/zimport.h"
 #include "kresconfig.h"
 #include "lib/log.h"
 
@@ -162,6 +163,7 @@ void engine_deinit(struct engine *engine)
 	if (engine->L) {
 		unload_modules(engine);
 		luab_event_deinit();
+		zi_deinit();
 	}
 	network_deinit(&engine->net);
 	kr_cache_close(&engine->resolver.cache);

@@ -35,3 +35,5 @@ typedef struct {
 /** Start. @return 0 or an error of reading or parsing; later trouble comes through config->cb */
 KR_EXPORT
 int zi_zone_import(const zi_config_t config);
+/** Forget imports that are under way, without telling anybody. */
+void zi_deinit(void);
