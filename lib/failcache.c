@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* An open-addressed table of 64-bit fingerprints in sets of eight; the entry that ends first makes room.
- * Two different questions with one fingerprint would share a failure for some seconds: with a secret
- * seed nobody can arrange that. */
+/* An open-addressed table of 64-bit fingerprints in sets of eight; the entry that ends first makes
+ * room. Two different questions with one fingerprint would share a failure for some seconds: with a
+ * secret seed nobody can arrange that. */
 
 #include "lib/failcache.h"
 
@@ -10,9 +10,9 @@
 #define SET_WAYS 8
 
 struct failure {
-	uint64_t key;	 /**< 0 = free */
-	uint64_t until;	 /**< ms */
-	uint32_t span;	 /**< ms it was set for */
+	uint64_t key;    /**< 0 = free */
+	uint64_t until;  /**< ms */
+	uint32_t span;   /**< ms it was set for */
 	uint64_t labels; /**< fingerprint of the name without kind and type, for forgetting */
 	int16_t ede;
 	uint8_t name[30]; /**< end of the name (its suffix), for forgetting subtrees */
@@ -74,8 +74,8 @@ static uint64_t hash_name(uint64_t seed, const knot_dname_t *name, size_t len)
 }
 
 /** Fingerprint of what failed; never 0. */
-static uint64_t make_key(const struct kr_failcache *fc, enum kr_fail_kind kind, uint64_t name_hash,
-		uint16_t type)
+static uint64_t make_key(
+	const struct kr_failcache *fc, enum kr_fail_kind kind, uint64_t name_hash, uint16_t type)
 {
 	if (kind == KR_FAIL_CUT)
 		type = 0;
@@ -120,7 +120,7 @@ static void note_name(struct failure *failure, const knot_dname_t *name, size_t 
 }
 
 void kr_failcache_add(struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name,
-		uint16_t type, int ede, uint64_t now_ms)
+	uint16_t type, int ede, uint64_t now_ms)
 {
 	const size_t len = knot_dname_size(name);
 	const uint64_t labels = hash_name(fc->seed, name, len);
@@ -134,17 +134,17 @@ void kr_failcache_add(struct kr_failcache *fc, enum kr_fail_kind kind, const kno
 	if (!failure)
 		failure = victim(fc, key);
 	*failure = (struct failure){
-			.key = key,
-			.until = now_ms + span,
-			.span = span,
-			.labels = labels,
-			.ede = ede,
+		.key = key,
+		.until = now_ms + span,
+		.span = span,
+		.labels = labels,
+		.ede = ede,
 	};
 	note_name(failure, name, len);
 }
 
 uint32_t kr_failcache_check(struct kr_failcache *fc, enum kr_fail_kind kind,
-		const knot_dname_t *name, uint16_t type, int *ede, uint64_t now_ms)
+	const knot_dname_t *name, uint16_t type, int *ede, uint64_t now_ms)
 {
 	const uint64_t labels = hash_name(fc->seed, name, knot_dname_size(name));
 	const struct failure *failure = find(fc, make_key(fc, kind, labels, type));
@@ -155,8 +155,8 @@ uint32_t kr_failcache_check(struct kr_failcache *fc, enum kr_fail_kind kind,
 	return failure->until - now_ms;
 }
 
-void kr_failcache_del(struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name,
-		uint16_t type)
+void kr_failcache_del(
+	struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name, uint16_t type)
 {
 	const uint64_t labels = hash_name(fc->seed, name, knot_dname_size(name));
 	struct failure *failure = find(fc, make_key(fc, kind, labels, type));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Memory of failed resolutions (RFC 9520, spec B-33, C-39): questions and dead zone cuts, in this
- * process only, at most KR_FAIL_CACHE_MAX of them, each for 5 s growing to 60 s while it keeps failing.
+ * process only, at most KR_FAIL_CACHE_MAX of them, each for 5 s growing to 60 s while it keeps
+ * failing.
  */
 #pragma once
 
@@ -14,8 +15,8 @@ struct kr_failcache;
 /** What had failed. */
 enum kr_fail_kind {
 	KR_FAIL_QUESTION, /**< exactly this name and type */
-	KR_FAIL_CUT,	  /**< no server of this zone answers; type is ignored */
-	KR_FAIL_BOGUS,	  /**< validation of this name and type failed everywhere */
+	KR_FAIL_CUT,      /**< no server of this zone answers; type is ignored */
+	KR_FAIL_BOGUS,    /**< validation of this name and type failed everywhere */
 	KR_FAIL_ADDRESS,  /**< no address for this server name; type A or AAAA */
 };
 
@@ -35,12 +36,12 @@ void kr_failcache_forget(struct kr_failcache *fc, const knot_dname_t *name, bool
  */
 KR_EXPORT
 void kr_failcache_add(struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name,
-		uint16_t type, int ede, uint64_t now_ms);
+	uint16_t type, int ede, uint64_t now_ms);
 /** @param[out] ede may be NULL @return ms until it may be tried again, 0 = try now */
 KR_EXPORT
 uint32_t kr_failcache_check(struct kr_failcache *fc, enum kr_fail_kind kind,
-		const knot_dname_t *name, uint16_t type, int *ede, uint64_t now_ms);
+	const knot_dname_t *name, uint16_t type, int *ede, uint64_t now_ms);
 /** An answer came after all. */
 KR_EXPORT
-void kr_failcache_del(struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name,
-		uint16_t type);
+void kr_failcache_del(
+	struct kr_failcache *fc, enum kr_fail_kind kind, const knot_dname_t *name, uint16_t type);

@@ -21,15 +21,15 @@ struct scrub {
 	const struct kr_scrub_question *question;
 	uint8_t rcode;
 	knot_dname_storage_t chain; /**< name that the alias chain has reached */
-	bool has_data;	/**< records of the asked type at the end of the chain */
-	bool has_alias; /**< the chain has at least one link */
-	bool is_bad_alias; /**< CNAME and DNAME disagree */
+	bool has_data;              /**< records of the asked type at the end of the chain */
+	bool has_alias;             /**< the chain has at least one link */
+	bool is_bad_alias;          /**< CNAME and DNAME disagree */
 	bool has_soa;
 	const knot_dname_t *child; /**< owner of the NS set of a referral; valid until compact() */
 	bool is_lame;
 	size_t nsec3_kept, nsec_kept;
 	const knot_dname_t *servers[KR_NS_MAX]; /**< of the referral */
-	uint8_t glue_kept[KR_NS_MAX];		/**< addresses of each (B-06) */
+	uint8_t glue_kept[KR_NS_MAX];           /**< addresses of each (B-06) */
 	size_t servers_len, all_glue_kept;
 	bool keep[KR_MSG_RRS_MAX];
 };
@@ -62,7 +62,8 @@ static bool is_good_bitmap(const uint8_t *at, const uint8_t *end)
 {
 	int last = -1;
 	while (at < end) {
-		if (end - at < 2 || at[0] <= last || at[1] < 1 || at[1] > 32 || end - at < 2 + at[1])
+		if (end - at < 2 || at[0] <= last || at[1] < 1 || at[1] > 32 ||
+			end - at < 2 + at[1])
 			return false;
 		last = at[0];
 		at += 2 + at[1];
@@ -121,10 +122,10 @@ static bool is_set(const knot_rrset_t *rr, const knot_dname_t *owner, uint16_t t
 }
 
 /** Walk the indexes of a section: `for_section (s, KNOT_ANSWER, i)`. */
-#define for_section(s, section, i) \
-	for (unsigned i = (s)->pkt->sections[section].pos, \
-		      i##_end = i + (s)->pkt->sections[section].count; \
-			i < i##_end; ++i)
+#define for_section(s, section, i)                                                                 \
+	for (unsigned i = (s)->pkt->sections[section].pos,                                         \
+		      i##_end = i + (s)->pkt->sections[section].count;                             \
+		i < i##_end; ++i)
 
 /** Could this signature be one over a set of that owner and type (C-18)? */
 static bool is_good_rrsig(const struct scrub *s, const knot_rrset_t *rr)
@@ -140,15 +141,16 @@ static bool is_good_rrsig(const struct scrub *s, const knot_rrset_t *rr)
 }
 
 /** Keep the signatures over a set, at most B-18 of them. */
-static void keep_rrsigs(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
-		uint16_t type)
+static void keep_rrsigs(
+	struct scrub *s, knot_section_t section, const knot_dname_t *owner, uint16_t type)
 {
 	unsigned kept = 0;
-	for_section (s, section, i) {
+	for_section(s, section, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (is_set(rr, owner, KNOT_RRTYPE_RRSIG) && is_usable(s, rr) &&
-				knot_rrsig_type_covered(rr->rrs.rdata) == type && is_good_rrsig(s, rr) &&
-				kept < KR_RRSIG_KEPT_MAX && !s->keep[i]) {
+			knot_rrsig_type_covered(rr->rrs.rdata) == type && is_good_rrsig(s, rr) &&
+			kept < KR_RRSIG_KEPT_MAX && !s->keep[i]) {
 			s->keep[i] = true;
 			kept += 1;
 		}
@@ -157,10 +159,11 @@ static void keep_rrsigs(struct scrub *s, knot_section_t section, const knot_dnam
 
 /** Keep a set of at most so many records, and its signatures. */
 static unsigned keep_some(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
-		uint16_t type, unsigned limit)
+	uint16_t type, unsigned limit)
 {
 	unsigned kept = 0;
-	for_section (s, section, i) {
+	for_section(s, section, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (kept == limit)
 			break;
@@ -175,16 +178,17 @@ static unsigned keep_some(struct scrub *s, knot_section_t section, const knot_dn
 }
 
 /** Keep a set and its signatures. @return number of records of the set */
-static unsigned keep_set(struct scrub *s, knot_section_t section, const knot_dname_t *owner,
-		uint16_t type)
+static unsigned keep_set(
+	struct scrub *s, knot_section_t section, const knot_dname_t *owner, uint16_t type)
 {
 	return keep_some(s, section, owner, type, KR_MSG_RRS_MAX);
 }
 
-static const knot_rrset_t *find_set(const struct scrub *s, knot_section_t section,
-		const knot_dname_t *owner, uint16_t type)
+static const knot_rrset_t *find_set(
+	const struct scrub *s, knot_section_t section, const knot_dname_t *owner, uint16_t type)
 {
-	for_section (s, section, i) {
+	for_section(s, section, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (is_set(rr, owner, type) && is_usable(s, rr))
 			return rr;
@@ -195,10 +199,11 @@ static const knot_rrset_t *find_set(const struct scrub *s, knot_section_t sectio
 /** Are there two different records of a set that may have only one? */
 static bool is_ambiguous(const struct scrub *s, const knot_rrset_t *first)
 {
-	for_section (s, KNOT_ANSWER, i) {
+	for_section(s, KNOT_ANSWER, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (rr != first && is_set(rr, first->owner, first->type) &&
-				knot_rdata_cmp(rr->rrs.rdata, first->rrs.rdata) != 0)
+			knot_rdata_cmp(rr->rrs.rdata, first->rrs.rdata) != 0)
 			return true;
 	}
 	return false;
@@ -208,9 +213,11 @@ static bool is_ambiguous(const struct scrub *s, const knot_rrset_t *first)
 
 static const knot_rrset_t *find_dname(const struct scrub *s)
 {
-	for_section (s, KNOT_ANSWER, i) {
+	for_section(s, KNOT_ANSWER, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
-		if (rr->type == KNOT_RRTYPE_DNAME && is_usable(s, rr) && is_below(s->chain, rr->owner))
+		if (rr->type == KNOT_RRTYPE_DNAME && is_usable(s, rr) &&
+			is_below(s->chain, rr->owner))
 			return rr;
 	}
 	return NULL;
@@ -246,9 +253,9 @@ static int take_dname(struct scrub *s, const knot_rrset_t *dname)
 	const bool fits = dname_target(s, dname, target);
 	const knot_rrset_t *cname = find_set(s, KNOT_ANSWER, s->chain, KNOT_RRTYPE_CNAME);
 	keep_set(s, KNOT_ANSWER, dname->owner, KNOT_RRTYPE_DNAME);
-	if (cname && (is_ambiguous(s, cname) || !fits ||
-				     !knot_dname_is_case_equal(
-						     knot_cname_name(cname->rrs.rdata), target))) {
+	if (cname &&
+		(is_ambiguous(s, cname) || !fits ||
+			!knot_dname_is_case_equal(knot_cname_name(cname->rrs.rdata), target))) {
 		s->is_bad_alias = true; /* C-06: it must be what the DNAME yields */
 		return 0;
 	}
@@ -283,12 +290,14 @@ static int chain_step(struct scrub *s)
 	}
 	if (find_set(s, KNOT_ANSWER, s->chain, type)) {
 		if (cname && type != KNOT_RRTYPE_CNAME && type != KNOT_RRTYPE_RRSIG &&
-				type != KNOT_RRTYPE_NSEC)
+			type != KNOT_RRTYPE_NSEC)
 			return kr_error(EBADMSG); /* C-07 */
 		s->has_data = true;
-		/* A name that does not exist has no data; and nobody needs that much of it (B-24). */
-		const bool is_nonsense = s->rcode == KNOT_RCODE_NXDOMAIN ||
-					 keep_set(s, KNOT_ANSWER, s->chain, type) > KR_RRSET_RRS_MAX;
+		/* A name that does not exist has no data; and nobody needs that much of it (B-24).
+		 */
+		const bool is_nonsense =
+			s->rcode == KNOT_RCODE_NXDOMAIN ||
+			keep_set(s, KNOT_ANSWER, s->chain, type) > KR_RRSET_RRS_MAX;
 		return is_nonsense ? kr_error(EBADMSG) : 0;
 	}
 	if (dname)
@@ -310,12 +319,13 @@ static int scrub_answer(struct scrub *s)
 static int find_soa(struct scrub *s)
 {
 	const knot_rrset_t *soa = NULL;
-	for_section (s, KNOT_AUTHORITY, i) {
+	for_section(s, KNOT_AUTHORITY, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (rr->type != KNOT_RRTYPE_SOA || rr->rclass != KNOT_CLASS_IN)
 			continue;
 		if (soa && (!knot_dname_is_equal(soa->owner, rr->owner) ||
-					   knot_rdata_cmp(soa->rrs.rdata, rr->rrs.rdata) != 0))
+				   knot_rdata_cmp(soa->rrs.rdata, rr->rrs.rdata) != 0))
 			return kr_error(EBADMSG);
 		soa = rr;
 	}
@@ -331,7 +341,8 @@ static void find_referral(struct scrub *s)
 	if (!is_shaped)
 		return;
 	bool is_own = false;
-	for_section (s, KNOT_AUTHORITY, i) {
+	for_section(s, KNOT_AUTHORITY, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (rr->type != KNOT_RRTYPE_NS || rr->rclass != KNOT_CLASS_IN || rr->rrs.count == 0)
 			continue;
@@ -345,14 +356,16 @@ static void find_referral(struct scrub *s)
 	s->is_lame = is_own && !knot_wire_get_aa(s->pkt->wire);
 }
 
-/** The zone that a proof speaks of: the signer's, or if nobody signed it, at least part of the cut. */
+/** The zone that a proof speaks of: the signer's, or if nobody signed it, at least part of the cut.
+ */
 static const knot_dname_t *zone_of_proof(const struct scrub *s, const knot_rrset_t *proof)
 {
-	for_section (s, KNOT_AUTHORITY, i) {
+	for_section(s, KNOT_AUTHORITY, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (is_set(rr, proof->owner, KNOT_RRTYPE_RRSIG) && is_usable(s, rr) &&
-				knot_rrsig_type_covered(rr->rrs.rdata) == proof->type &&
-				is_good_rrsig(s, rr))
+			knot_rrsig_type_covered(rr->rrs.rdata) == proof->type &&
+			is_good_rrsig(s, rr))
 			return knot_rrsig_signer_name(rr->rrs.rdata);
 	}
 	return s->question->cut;
@@ -374,7 +387,8 @@ static bool is_proof_in_zone(const struct scrub *s, const knot_rrset_t *rr)
 /** Proofs: NSEC and NSEC3 with their signatures, as many as B-22 allows. */
 static void keep_proofs(struct scrub *s)
 {
-	for_section (s, KNOT_AUTHORITY, i) {
+	for_section(s, KNOT_AUTHORITY, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		const bool is_nsec = rr->type == KNOT_RRTYPE_NSEC;
 		if (!is_nsec && rr->type != KNOT_RRTYPE_NSEC3)
@@ -396,10 +410,10 @@ static void keep_proofs(struct scrub *s)
 static void keep_servers(struct scrub *s)
 {
 	unsigned count = 0;
-	for_section (s, KNOT_AUTHORITY, i)
-		count += is_set(&s->pkt->rr[i], s->child, KNOT_RRTYPE_NS);
+	for_section(s, KNOT_AUTHORITY, i) count += is_set(&s->pkt->rr[i], s->child, KNOT_RRTYPE_NS);
 	unsigned skip = count > KR_NS_MAX ? s->question->random % (count - KR_NS_MAX + 1) : 0;
-	for_section (s, KNOT_AUTHORITY, j) {
+	for_section(s, KNOT_AUTHORITY, j)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[j];
 		if (!is_set(rr, s->child, KNOT_RRTYPE_NS) || !is_usable(s, rr))
 			continue;
@@ -422,7 +436,8 @@ static void scrub_authority(struct scrub *s)
 		keep_servers(s);
 		keep_some(s, KNOT_AUTHORITY, s->child, KNOT_RRTYPE_DS, KR_DS_MAX);
 	} else if (s->has_soa && !s->has_data && !s->has_alias) {
-		for_section (s, KNOT_AUTHORITY, i) {
+		for_section(s, KNOT_AUTHORITY, i)
+		{
 			const knot_rrset_t *rr = &s->pkt->rr[i];
 			if (rr->type != KNOT_RRTYPE_SOA || !is_usable(s, rr))
 				continue;
@@ -469,11 +484,11 @@ static bool keep_glue(struct scrub *s, unsigned i)
 {
 	const knot_rrset_t *rr = &s->pkt->rr[i];
 	if ((rr->type != KNOT_RRTYPE_A && rr->type != KNOT_RRTYPE_AAAA) || s->keep[i] ||
-			rr->rclass != KNOT_CLASS_IN || rr->rrs.count == 0 || !has_good_rdata(rr))
+		rr->rclass != KNOT_CLASS_IN || rr->rrs.count == 0 || !has_good_rdata(rr))
 		return false;
 	const int server = find_server(s, rr->owner);
 	if (server < 0 || s->glue_kept[server] == KR_NS_ADDR_MAX ||
-			s->all_glue_kept == KR_CUT_ADDR_MAX || !is_good_address(s, rr))
+		s->all_glue_kept == KR_CUT_ADDR_MAX || !is_good_address(s, rr))
 		return false;
 	s->keep[i] = true;
 	s->glue_kept[server] += 1;
@@ -481,20 +496,23 @@ static bool keep_glue(struct scrub *s, unsigned i)
 	return true;
 }
 
-/** C-13: in-domain glue; sibling glue only where there is no other; nothing from outside of the cut. */
+/** C-13: in-domain glue; sibling glue only where there is no other; nothing from outside of the
+ * cut. */
 static void scrub_additional(struct scrub *s)
 {
 	if (!s->child)
 		return;
 	bool has_in_domain = false;
-	for_section (s, KNOT_ADDITIONAL, i) {
+	for_section(s, KNOT_ADDITIONAL, i)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[i];
 		if (is_at_or_below(rr->owner, s->child) && keep_glue(s, i))
 			has_in_domain = true;
 	}
 	if (s->question->strict || (has_in_domain && !s->question->permissive))
 		return;
-	for_section (s, KNOT_ADDITIONAL, j) {
+	for_section(s, KNOT_ADDITIONAL, j)
+	{
 		const knot_rrset_t *rr = &s->pkt->rr[j];
 		if (s->question->permissive || is_in_cut(s, rr->owner))
 			keep_glue(s, j);
@@ -514,7 +532,8 @@ static int compact(struct scrub *s)
 	pkt->tsig_rr = NULL;
 	for (int section = KNOT_ANSWER; section <= KNOT_ADDITIONAL; ++section) {
 		const unsigned start = to;
-		for_section (s, section, i) {
+		for_section(s, section, i)
+		{
 			const knot_rrset_t *from = &pkt->rr[i];
 			const bool is_special = from == opt || from == tsig;
 			if (!s->keep[i] && !is_special) {
@@ -589,9 +608,9 @@ int kr_scrub(knot_pkt_t *pkt, const struct kr_scrub_question *question, enum kr_
 	if (!question->is_stream && question->payload > 0 && pkt->size > question->payload)
 		return kr_error(EBADMSG);
 	struct scrub s = {
-			.pkt = pkt,
-			.question = question,
-			.rcode = knot_wire_get_rcode(pkt->wire),
+		.pkt = pkt,
+		.question = question,
+		.rcode = knot_wire_get_rcode(pkt->wire),
 	};
 	if (knot_dname_to_wire(s.chain, question->name, sizeof(s.chain)) <= 0)
 		return kr_error(EINVAL);

@@ -106,7 +106,8 @@ static void forgetting_takes_a_name_or_a_subtree(void **state)
 	const knot_dname_t *parent = name + 4;
 	const knot_dname_t *other = (const uint8_t *)"\3www\7exemple\3com";
 	const knot_dname_t *similar = (const uint8_t *)"\3www\12notexample\3com";
-	const knot_dname_t *long_name = (const uint8_t *)"\50aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd\3www\7example\3com";
+	const knot_dname_t *long_name =
+		(const uint8_t *)"\50aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd\3www\7example\3com";
 	const knot_dname_t *all[] = {name, parent, other, similar, long_name};
 	for (int round = 0; round < 3; ++round) {
 		kr_failcache_clear(fc);
@@ -117,10 +118,11 @@ static void forgetting_takes_a_name_or_a_subtree(void **state)
 		else
 			kr_failcache_forget(fc, round == 1 ? parent : (const uint8_t *)"", true);
 		const bool gone[3][5] = {{true, false, false, false, false},
-				{true, true, false, false, true}, {true, true, true, true, true}};
+			{true, true, false, false, true}, {true, true, true, true, true}};
 		for (size_t i = 0; i < KR_COUNT_OF(all); ++i)
-			assert_int_equal(kr_failcache_check(fc, KR_FAIL_QUESTION, all[i], A, NULL, 1000) == 0,
-					gone[round][i]);
+			assert_int_equal(kr_failcache_check(
+						 fc, KR_FAIL_QUESTION, all[i], A, NULL, 1000) == 0,
+				gone[round][i]);
 	}
 }
 
@@ -138,9 +140,10 @@ static void it_is_bounded(void **state)
 			if (pass == 0) {
 				kr_failcache_add(fc, KR_FAIL_QUESTION, many, A, -1, 1000 + i / 10);
 				assert_true(kr_failcache_check(fc, KR_FAIL_QUESTION, many, A, NULL,
-							    1000 + i / 10) > 0);
+						    1000 + i / 10) > 0);
 			} else {
-				known += kr_failcache_check(fc, KR_FAIL_QUESTION, many, A, NULL, 1500) > 0;
+				known += kr_failcache_check(
+						 fc, KR_FAIL_QUESTION, many, A, NULL, 1500) > 0;
 			}
 		}
 	}
@@ -150,14 +153,15 @@ static void it_is_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(
-					b33_five_seconds_then_twice_as_long_up_to_a_minute, setup, teardown),
-			cmocka_unit_test_setup_teardown(asking_again_does_not_prolong, setup, teardown),
-			cmocka_unit_test_setup_teardown(an_answer_ends_it, setup, teardown),
-			cmocka_unit_test_setup_teardown(kinds_types_and_names_are_apart, setup, teardown),
-			cmocka_unit_test_setup_teardown(a16_variations_share_the_failure, setup, teardown),
-			cmocka_unit_test_setup_teardown(forgetting_takes_a_name_or_a_subtree, setup, teardown),
-			cmocka_unit_test_setup_teardown(it_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			b33_five_seconds_then_twice_as_long_up_to_a_minute, setup, teardown),
+		cmocka_unit_test_setup_teardown(asking_again_does_not_prolong, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(kinds_types_and_names_are_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(a16_variations_share_the_failure, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			forgetting_takes_a_name_or_a_subtree, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_is_bounded, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

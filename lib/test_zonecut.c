@@ -30,7 +30,7 @@ static unsigned count(struct kr_zonecut *cut, const knot_dname_t *ns)
 	unsigned n = 0;
 	const pack_t *pack = kr_zonecut_find(cut, ns);
 	for (uint8_t *it = pack ? pack_head(*pack) : NULL; it && it != pack_tail(*pack);
-			it = pack_obj_next(it))
+		it = pack_obj_next(it))
 		n += 1;
 	return n;
 }
@@ -108,8 +108,8 @@ static void b05_b06_the_surplus_is_dropped(void **state)
 
 static knot_rrset_t *new_ds(const knot_dname_t *owner, knot_mm_t *pool)
 {
-	static const uint8_t rdata[] = {0x4a, 0x5c, 8, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-			17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32};
+	static const uint8_t rdata[] = {0x4a, 0x5c, 8, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+		14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32};
 	knot_rrset_t *rr = knot_rrset_new(owner, KNOT_RRTYPE_DS, KNOT_CLASS_IN, 3600, pool);
 	assert_non_null(rr);
 	assert_int_equal(knot_rrset_add_rdata(rr, rdata, sizeof(rdata), pool), 0);
@@ -202,11 +202,11 @@ static void remember(struct world *w, const knot_dname_t *name, uint32_t ttl, bo
 	struct kr_deleg_glue glue = {.ns = (knot_dname_t *)ns1, .addr_len = 4};
 	memcpy(glue.addr, a2, 4);
 	struct kr_deleg deleg = {
-			.name = (knot_dname_t *)name,
-			.parent = (knot_dname_t *)ROOT,
-			.ttl = ttl,
-			.nods_ttl = is_insecure ? ttl : 0,
-			.is_secure_nods = is_insecure,
+		.name = (knot_dname_t *)name,
+		.parent = (knot_dname_t *)ROOT,
+		.ttl = ttl,
+		.nods_ttl = is_insecure ? ttl : 0,
+		.is_secure_nods = is_insecure,
 	};
 	deleg.ns.at = servers;
 	deleg.ns.len = 2;
@@ -244,7 +244,8 @@ static void without_a_cache_there_are_the_hints(void **state)
 	struct kr_zonecut cut;
 	kr_cache_close(&w->ctx.cache);
 	knot_rrset_t *ds = new_ds(ROOT, &w->req.pool);
-	kr_ta_add(w->ctx.trust_anchors, ROOT, KNOT_RRTYPE_DS, 60, ds->rrs.rdata->data, ds->rrs.rdata->len);
+	kr_ta_add(w->ctx.trust_anchors, ROOT, KNOT_RRTYPE_DS, 60, ds->rrs.rdata->data,
+		ds->rrs.rdata->len);
 	bool secured = true;
 	assert_int_equal(find(w, &cut, &secured), 0);
 	assert_true(secured);
@@ -276,8 +277,9 @@ static void the_deepest_live_delegation_is_found_with_its_glue(void **state)
 static void add_anchor(struct world *w, trie_t *trie, const knot_dname_t *name)
 {
 	knot_rrset_t *ds = new_ds(name, &w->req.pool);
-	assert_int_equal(kr_ta_add(trie, name, KNOT_RRTYPE_DS, 60, ds->rrs.rdata->data,
-					 ds->rrs.rdata->len), 0);
+	assert_int_equal(
+		kr_ta_add(trie, name, KNOT_RRTYPE_DS, 60, ds->rrs.rdata->data, ds->rrs.rdata->len),
+		0);
 }
 
 /** What is known of trust: C-33 and RFC 7646. */
@@ -291,13 +293,16 @@ static void trust_follows_anchors_and_proofs(void **state)
 		bool secured;
 		bool has_anchor;
 	} cases[] = {
-			{"no anchor at all", NULL, NULL, false, false, false},
-			{"anchor above", (const uint8_t *)"", NULL, false, true, false},
-			{"negative anchor between", (const uint8_t *)"", (const uint8_t *)"\3com", false, false, false},
-			{"proven without DS", (const uint8_t *)"", NULL, true, false, false},
-			{"anchor at the cut", (const uint8_t *)"\7example\3com", NULL, false, true, true},
-			{"anchor at the cut, no DS", (const uint8_t *)"\7example\3com", NULL, true, true, true},
-			{"anchor below, no DS", (const uint8_t *)"\3www\7example\3com", NULL, true, true, false},
+		{"no anchor at all", NULL, NULL, false, false, false},
+		{"anchor above", (const uint8_t *)"", NULL, false, true, false},
+		{"negative anchor between", (const uint8_t *)"", (const uint8_t *)"\3com", false,
+			false, false},
+		{"proven without DS", (const uint8_t *)"", NULL, true, false, false},
+		{"anchor at the cut", (const uint8_t *)"\7example\3com", NULL, false, true, true},
+		{"anchor at the cut, no DS", (const uint8_t *)"\7example\3com", NULL, true, true,
+			true},
+		{"anchor below, no DS", (const uint8_t *)"\3www\7example\3com", NULL, true, true,
+			false},
 	};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		kr_cache_clear(&w->ctx.cache);
@@ -307,14 +312,16 @@ static void trust_follows_anchors_and_proofs(void **state)
 			add_anchor(w, w->ctx.trust_anchors, cases[i].anchor);
 		if (cases[i].negative)
 			assert_int_equal(kr_ta_add(w->ctx.negative_anchors, cases[i].negative,
-							 KNOT_RRTYPE_DS, 0, NULL, 0), 0);
+						 KNOT_RRTYPE_DS, 0, NULL, 0),
+				0);
 		remember(w, example, 60, cases[i].is_nods);
 		struct kr_zonecut cut;
 		bool secured = true;
 		assert_int_equal(find(w, &cut, &secured), 0);
-		if (secured != cases[i].secured || (cut.trust_anchor != NULL) != cases[i].has_anchor)
+		if (secured != cases[i].secured ||
+			(cut.trust_anchor != NULL) != cases[i].has_anchor)
 			fail_msg("%s: secured %d, anchor %d", cases[i].what, secured,
-					cut.trust_anchor != NULL);
+				cut.trust_anchor != NULL);
 		secured = false; /* not wanted: nothing is looked up */
 		assert_int_equal(find(w, &cut, &secured), 0);
 		assert_false(secured);
@@ -329,7 +336,8 @@ static void validated_ds_and_keys_come_from_the_cache(void **state)
 	add_anchor(w, w->ctx.trust_anchors, ROOT);
 	remember(w, example, 60, false);
 	knot_rrset_t *ds = new_ds(example, &w->req.pool);
-	knot_rrset_t *key = knot_rrset_new(example, KNOT_RRTYPE_DNSKEY, KNOT_CLASS_IN, 60, &w->req.pool);
+	knot_rrset_t *key =
+		knot_rrset_new(example, KNOT_RRTYPE_DNSKEY, KNOT_CLASS_IN, 60, &w->req.pool);
 	knot_rrset_add_rdata(key, key_rdata, sizeof(key_rdata), &w->req.pool);
 	struct kr_zonecut cut;
 	bool secured = true;
@@ -352,20 +360,20 @@ static void validated_ds_and_keys_come_from_the_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(servers_and_addresses_come_and_go),
-			cmocka_unit_test(nothing_breaks_on_nothing),
-			cmocka_unit_test(b05_b06_the_surplus_is_dropped),
-			cmocka_unit_test(copies_moves_and_renaming),
-			cmocka_unit_test_setup_teardown(
-					an_empty_cache_leads_to_the_hints, world_setup, world_teardown),
-			cmocka_unit_test_setup_teardown(
-					without_a_cache_there_are_the_hints, world_setup, world_teardown),
-			cmocka_unit_test_setup_teardown(the_deepest_live_delegation_is_found_with_its_glue,
-					world_setup, world_teardown),
-			cmocka_unit_test_setup_teardown(
-					trust_follows_anchors_and_proofs, world_setup, world_teardown),
-			cmocka_unit_test_setup_teardown(
-					validated_ds_and_keys_come_from_the_cache, world_setup, world_teardown),
+		cmocka_unit_test(servers_and_addresses_come_and_go),
+		cmocka_unit_test(nothing_breaks_on_nothing),
+		cmocka_unit_test(b05_b06_the_surplus_is_dropped),
+		cmocka_unit_test(copies_moves_and_renaming),
+		cmocka_unit_test_setup_teardown(
+			an_empty_cache_leads_to_the_hints, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			without_a_cache_there_are_the_hints, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(the_deepest_live_delegation_is_found_with_its_glue,
+			world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			trust_follows_anchors_and_proofs, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			validated_ds_and_keys_come_from_the_cache, world_setup, world_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,8 +89,9 @@ static int copy_server(const char *key, uint32_t len, trie_val_t *val, void *bat
 	pack_t *from = *val;
 	int ret = kr_zonecut_add(to, (const knot_dname_t *)key, NULL, 0);
 	for (uint8_t *it = from ? pack_head(*from) : NULL; ret == 0 && it && it != pack_tail(*from);
-			it = pack_obj_next(it))
-		ret = kr_zonecut_add(to, (const knot_dname_t *)key, pack_obj_val(it), pack_obj_len(it));
+		it = pack_obj_next(it))
+		ret = kr_zonecut_add(
+			to, (const knot_dname_t *)key, pack_obj_val(it), pack_obj_len(it));
 	return ret;
 }
 
@@ -246,28 +247,28 @@ static void take_trust(struct kr_context *ctx, struct kr_zonecut *cut, const str
 		return;
 	if (!anchor)
 		(void)kr_cache_get_rr(&ctx->cache, cut->name, KNOT_RRTYPE_DS, rank, now,
-				&cut->trust_anchor, NULL, cut->pool);
-	(void)kr_cache_get_rr(&ctx->cache, cut->name, KNOT_RRTYPE_DNSKEY, rank, now, &cut->key, NULL,
-			cut->pool);
+			&cut->trust_anchor, NULL, cut->pool);
+	(void)kr_cache_get_rr(
+		&ctx->cache, cut->name, KNOT_RRTYPE_DNSKEY, rank, now, &cut->key, NULL, cut->pool);
 }
 
 /** Is there no chain of trust to the cut? */
 static bool is_insecure(const struct kr_context *ctx, const struct kr_zonecut *cut,
-		const struct kr_query *qry, const struct kr_deleg *deleg)
+	const struct kr_query *qry, const struct kr_deleg *deleg)
 {
 	const knot_dname_t *anchor = kr_ta_closest(ctx, qry->sname, qry->stype);
 	/* An anchor at the cut or below it does not need the parent's word. */
 	return !anchor || (deleg->is_secure_nods && knot_dname_in_bailiwick(cut->name, anchor) > 0);
 }
 
-int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut,
-		const knot_dname_t *name, const struct kr_query *qry, bool *restrict secured)
+int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut, const knot_dname_t *name,
+	const struct kr_query *qry, bool *restrict secured)
 {
 	struct kr_deleg deleg = {0};
 	int ret = kr_error(ENOENT);
 	if (kr_cache_is_open(&ctx->cache))
 		ret = kr_cache_deleg_find(
-				&ctx->cache, name, qry->timestamp.tv_sec, &deleg, cut->pool);
+			&ctx->cache, name, qry->timestamp.tv_sec, &deleg, cut->pool);
 	if (ret == 0 && deleg.ns.len == 0)
 		ret = kr_error(ENOENT);
 	ret = ret == 0 ? take_delegation(cut, &deleg) : kr_zonecut_set_sbelt(ctx, cut);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Zone cuts: the deepest known delegation above a name, the names and addresses of its servers, and
- * what is known of its trust (DS and DNSKEY). Parent-side data only (spec C-30): the cache hands out
- * NS sets of rank "delegation" with the glue bound to them.
+ * what is known of its trust (DS and DNSKEY). Parent-side data only (spec C-30): the cache hands
+ * out NS sets of rank "delegation" with the glue bound to them.
  */
 #pragma once
 
@@ -20,16 +20,17 @@ struct sockaddr;
 
 /** A zone cut. Memory is the pool's (NULL: heap). */
 struct kr_zonecut {
-	knot_dname_t *name;	    /**< apex, lower-case */
-	knot_rrset_t *key;	    /**< validated DNSKEY set or NULL */
+	knot_dname_t *name;         /**< apex, lower-case */
+	knot_rrset_t *key;          /**< validated DNSKEY set or NULL */
 	knot_rrset_t *trust_anchor; /**< validated DS set or NULL; empty set = proven insecure */
 	struct kr_zonecut *parent;  /**< the cut above that we came through, or NULL */
-	trie_t *nsset;		    /**< server name (wire, lower-case) -> pack_t of raw addresses */
+	trie_t *nsset; /**< server name (wire, lower-case) -> pack_t of raw addresses */
 	knot_mm_t *pool;
 
-	uint32_t ttl_s;	     /**< what is left of the delegation's life when it was found; caps deeper ones */
-	uint16_t depth;	     /**< referrals followed to get here (B-10) */
-	bool glueless : 1;   /**< no server address came with the delegation */
+	uint32_t ttl_s;    /**< what is left of the delegation's life when it was found; caps deeper
+			      ones */
+	uint16_t depth;    /**< referrals followed to get here (B-10) */
+	bool glueless : 1; /**< no server address came with the delegation */
 };
 
 /** @return 0 or kr_error(ENOMEM); the name is copied */
@@ -64,21 +65,19 @@ int kr_zonecut_del(struct kr_zonecut *cut, const knot_dname_t *ns, const void *d
 KR_EXPORT
 int kr_zonecut_del_all(struct kr_zonecut *cut, const knot_dname_t *ns);
 /** Addresses of a server or NULL. */
-KR_EXPORT KR_PURE
-pack_t *kr_zonecut_find(struct kr_zonecut *cut, const knot_dname_t *ns);
+KR_EXPORT KR_PURE pack_t *kr_zonecut_find(struct kr_zonecut *cut, const knot_dname_t *ns);
 /** Fill with the root servers of the context ("safety belt"). */
 KR_EXPORT
 int kr_zonecut_set_sbelt(struct kr_context *ctx, struct kr_zonecut *cut);
 /**
  * Find the deepest cached delegation at or above a name; the root hints if there is none.
  * @param qry     consults NO_IPV4/6 and time
- * @param secured in: is a chain of trust wanted; out: false if the cut is provably insecure or below
- *                no trust anchor. Validated DS and DNSKEY found in the cache are filled in.
+ * @param secured in: is a chain of trust wanted; out: false if the cut is provably insecure or
+ * below no trust anchor. Validated DS and DNSKEY found in the cache are filled in.
  * @return 0, kr_error(ENOENT) (no delegation and no root hints), kr_error(ENOMEM)
  */
 KR_EXPORT
-int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut,
-		const knot_dname_t *name, const struct kr_query *qry, bool *restrict secured);
+int kr_zonecut_find_cached(struct kr_context *ctx, struct kr_zonecut *cut, const knot_dname_t *name,
+	const struct kr_query *qry, bool *restrict secured);
 /** No address at all. */
-KR_EXPORT KR_PURE
-bool kr_zonecut_is_empty(struct kr_zonecut *cut);
+KR_EXPORT KR_PURE bool kr_zonecut_is_empty(struct kr_zonecut *cut);

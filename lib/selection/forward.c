@@ -16,7 +16,7 @@ static enum kr_transport_protocol protocol_of(const struct kr_query *qry, struct
 {
 	const struct kr_request *req = qry->request;
 	if (req->selection_context.is_tls_capable &&
-			req->selection_context.is_tls_capable(&tried->addr.ip))
+		req->selection_context.is_tls_capable(&tried->addr.ip))
 		return KR_TRANSPORT_TLS;
 	if (selection_needs_stream(qry))
 		return KR_TRANSPORT_TCP;
@@ -36,7 +36,8 @@ static bool may_try(const struct addr_try *tried, enum kr_transport_protocol pro
 static uint64_t expected_us(struct kr_query *qry, const struct addr_try *tried)
 {
 	struct kr_context *ctx = qry->request->ctx;
-	const struct kr_server *server = kr_servers_peek(ctx->servers, &tried->addr.ip, ctx->now_ms);
+	const struct kr_server *server =
+		kr_servers_peek(ctx->servers, &tried->addr.ip, ctx->now_ms);
 	uint64_t us = server && server->srtt_us > 0 ? server->srtt_us : UNKNOWN_RTT_US;
 	if (server)
 		us += (uint64_t)server->timeouts * FAILURE_US;
@@ -56,7 +57,7 @@ static void forward_choose(struct kr_query *qry, struct kr_transport **transport
 		const struct sockaddr *target = &targets->at[i].ip;
 		struct addr_try *tried = tries_of_address(tries, target);
 		if (!tried || is_family_off(qry, kr_inaddr_family(target)) ||
-				!may_try(tried, protocol_of(qry, tried)))
+			!may_try(tried, protocol_of(qry, tried)))
 			continue;
 		const uint64_t us = tried == tries->again ? 0 : expected_us(qry, tried);
 		if (best && us >= best_us)
@@ -66,7 +67,7 @@ static void forward_choose(struct kr_query *qry, struct kr_transport **transport
 	}
 	if (best)
 		*transport = selection_take(qry, best, (const knot_dname_t *)"",
-				protocol_of(qry, best), FORWARD_TIMEOUT_MS);
+			protocol_of(qry, best), FORWARD_TIMEOUT_MS);
 }
 
 void forward_selection_init(struct kr_query *qry)
@@ -74,7 +75,8 @@ void forward_selection_init(struct kr_query *qry)
 	struct kr_server_selection *selection = &qry->server_selection;
 	selection->choose_transport = forward_choose;
 	selection->update_rtt = selection_update_rtt;
-	/* Unlike an authority, a forwarder that refuses or fails does so whatever our habits are. */
+	/* Unlike an authority, a forwarder that refuses or fails does so whatever our habits are.
+	 */
 	selection->error = selection_error;
 	selection->local_state->private = mm_calloc(&qry->request->pool, 1, sizeof(struct tries));
 }

@@ -11,15 +11,16 @@
 /** What became of one address in this query. */
 struct addr_try {
 	union kr_sockaddr addr;
-	uint8_t udp;	 /**< tries of the present question over UDP (B-13) */
-	uint8_t stream;	 /**< tries of the present question over streams */
+	uint8_t udp;     /**< tries of the present question over UDP (B-13) */
+	uint8_t stream;  /**< tries of the present question over streams */
 	bool has_failed; /**< answered badly: UDP will not do better */
-	bool given_up;	 /**< not in this query any more */
+	bool given_up;   /**< not in this query any more */
 };
 
-/** How far a query has gone in giving up habits that some servers choke on; only ever rises. */
+/** How far a query has gone in giving up habits that some servers choke on; only ever rises (A-06).
+ */
 enum habit {
-	HABIT_ALL,	    /**< minimised name, random letter case, UDP */
+	HABIT_ALL,          /**< minimised name, random letter case, UDP */
 	HABIT_WHOLE_NAME,   /**< NO_MINIMIZE */
 	HABIT_PLAIN_STREAM, /**< NO_0X20 and TCP */
 };
@@ -34,8 +35,8 @@ struct tries {
 	uint16_t type;
 
 	enum habit habit;
-	struct addr_try *again;	   /**< the next try is this one's: only it can do better */
-	struct addr_try *no_edns;  /**< for its sake EDNS was switched off */
+	struct addr_try *again;     /**< the next try is this one's: only it can do better */
+	struct addr_try *no_edns;   /**< for its sake EDNS was switched off */
 	struct addr_try *near_miss; /**< it, or somebody in its name, got id or letter case wrong */
 };
 
@@ -59,17 +60,16 @@ bool selection_wants_stream(const struct kr_query *qry);
 /** The operator or a truncated answer leaves no choice. */
 bool selection_needs_stream(const struct kr_query *qry);
 /** A choice without address: this name has to be looked up. NULL: out of memory */
-struct kr_transport *selection_lookup(struct kr_query *qry, const knot_dname_t *ns_name,
-		enum kr_transport_protocol protocol);
+struct kr_transport *selection_lookup(
+	struct kr_query *qry, const knot_dname_t *ns_name, enum kr_transport_protocol protocol);
 /** Choose an address; counts the try. @param timeout_ms to wait @return NULL: out of memory */
 struct kr_transport *selection_take(struct kr_query *qry, struct addr_try *tried,
-		const knot_dname_t *ns_name, enum kr_transport_protocol protocol,
-		unsigned timeout_ms);
+	const knot_dname_t *ns_name, enum kr_transport_protocol protocol, unsigned timeout_ms);
 /** What all strategies learn from an answer. */
 void selection_update_rtt(struct kr_query *qry, const struct kr_transport *transport, unsigned rtt);
 /** What all strategies learn from an error: memory of servers, tries and habits of the query. */
-void selection_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error);
+void selection_error(
+	struct kr_query *qry, const struct kr_transport *transport, enum kr_selection_error error);
 
 void iter_selection_init(struct kr_query *qry);
 void iter_no_address(struct kr_query *qry, const knot_dname_t *ns_name, uint16_t type);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Among the servers of a zone cut: the fastest known address, now and then another one. Names without
- * address are looked up when no fresh address is left; then those that were silent get their second try;
- * then those that answered badly are asked in the plainest way; then other addresses of known names are
- * looked for. */
+/* Among the servers of a zone cut: the fastest known address, now and then another one. Names
+ * without address are looked up when no fresh address is left; then those that were silent get
+ * their second try; then those that answered badly are asked in the plainest way; then other
+ * addresses of known names are looked for. */
 
 #include <string.h>
 #include <libknot/descriptor.h>
@@ -24,7 +24,8 @@
 #define UNPROVEN_TIMEOUT_MS 250
 /** Wait for a stream: two round trips and setting up (S-10: it stalls after 1 s). */
 #define STREAM_TIMEOUT_MIN_MS 1000
-/** After so many timeouts of a question strangers get less time, so that a good one is found (F-22). */
+/** After so many timeouts of a question strangers get less time, so that a good one is found
+ * (F-22). */
 #define PATIENT_TIMEOUTS 3
 #define IMPATIENT_TIMEOUT_MS 200
 /** Failed look-ups after which the other address type is tried. */
@@ -43,9 +44,9 @@ struct iter_state {
 	struct tries tries; /* first: see tries_of() */
 	struct ns_state ns[KR_NS_MAX];
 	size_t ns_count;
-	unsigned lookups;	/**< of this delegation (B-07) */
+	unsigned lookups;        /**< of this delegation (B-07) */
 	unsigned lookups_failed; /**< in a row */
-	size_t addrs_len;	/**< of all servers: grows when a look-up succeeds */
+	size_t addrs_len;        /**< of all servers: grows when a look-up succeeds */
 	bool are_delegations_asked;
 };
 
@@ -134,13 +135,14 @@ static bool ask_cache(struct kr_query *qry, struct ns_state *ns)
 	for (size_t i = 0; i < KR_COUNT_OF(types); ++i) {
 		knot_rrset_t *rr = NULL;
 		if (is_family_off(qry, i == 0 ? AF_INET : AF_INET6) ||
-				kr_cache_get_rr(&ctx->cache, ns->name, types[i],
-						KR_RANK_INITIAL | KR_RANK_AUTH, qry->timestamp.tv_sec,
-						&rr, NULL, &qry->request->pool) != 0)
+			kr_cache_get_rr(&ctx->cache, ns->name, types[i],
+				KR_RANK_INITIAL | KR_RANK_AUTH, qry->timestamp.tv_sec, &rr, NULL,
+				&qry->request->pool) != 0)
 			continue;
 		ns->is_looked_up[i] = true;
 		for (int j = 0; j < rr->rrs.count; ++j)
-			found = selection_add_address(qry, ns->name, knot_rdataset_at(&rr->rrs, j)) == 0 ||
+			found = selection_add_address(
+					qry, ns->name, knot_rdataset_at(&rr->rrs, j)) == 0 ||
 				found;
 	}
 	return found;
@@ -184,7 +186,7 @@ static uint64_t expected_us(struct kr_query *qry, const struct candidate *it)
 	if (kr_servers_is_lame(ctx->servers, addr, qry->zone_cut.name, ctx->now_ms))
 		us += LAME_US;
 	if (it->is_stream && req->selection_context.is_tcp_connected &&
-			req->selection_context.is_tcp_connected(addr))
+		req->selection_context.is_tcp_connected(addr))
 		us /= 2; /* no handshake */
 	return us;
 }
@@ -209,7 +211,7 @@ static bool is_for_stream(const struct kr_query *qry, const struct candidate *it
 		return false;
 	return tries_left(it->tried, true) > 0 &&
 	       (selection_wants_stream(qry) ||
-			       (it->server && now < it->server->stream_until && !qry->flags.NO_0X20));
+		       (it->server && now < it->server->stream_until && !qry->flags.NO_0X20));
 }
 
 static bool is_listed(const struct candidates *all, const struct addr_try *tried)
@@ -232,7 +234,7 @@ static enum kr_family_state family_state(const struct kr_context *ctx, int famil
 }
 
 static void add_candidate(struct kr_query *qry, const struct ns_state *ns,
-		const union kr_sockaddr *addr, struct candidates *all)
+	const union kr_sockaddr *addr, struct candidates *all)
 {
 	struct kr_context *ctx = qry->request->ctx;
 	const int family = kr_inaddr_family(&addr->ip);
@@ -267,7 +269,7 @@ static void collect(struct kr_query *qry, struct candidates *all)
 		if (ns->is_lame)
 			continue;
 		for (uint8_t *it = has_address(ns) ? pack_head(*ns->addrs) : NULL;
-				it && it != pack_tail(*ns->addrs); it = pack_obj_next(it)) {
+			it && it != pack_tail(*ns->addrs); it = pack_obj_next(it)) {
 			union kr_sockaddr addr;
 			if (to_sockaddr(&addr, it))
 				add_candidate(qry, ns, &addr, all);
@@ -290,7 +292,8 @@ static const struct candidate *choose(struct kr_query *qry, const struct candida
 			return it;
 		const int it_tries = it->tried->udp + it->tried->stream;
 		const int best_tries = best ? best->tried->udp + best->tried->stream : 0;
-		if (!best || it_tries < best_tries || (it_tries == best_tries && it->cost < best->cost))
+		if (!best || it_tries < best_tries ||
+			(it_tries == best_tries && it->cost < best->cost))
 			best = it;
 	}
 	if (all->fresh < 2 || kr_ctx_rnd32(ctx) % EXPLORE_ONE_IN != 0)
@@ -300,8 +303,8 @@ static const struct candidate *choose(struct kr_query *qry, const struct candida
 }
 
 /**
- * How long to wait. Short while there are others to ask; the last one gets all the time there is, because
- * giving up on it means failing.
+ * How long to wait. Short while there are others to ask; the last one gets all the time there is,
+ * because giving up on it means failing.
  */
 static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, bool is_last)
 {
@@ -309,7 +312,7 @@ static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, boo
 	unsigned timeout = kr_server_timeout_ms(it->server);
 	if (it->is_stream)
 		return KR_MIN(KR_MAX(2 * timeout + IMPATIENT_TIMEOUT_MS, STREAM_TIMEOUT_MIN_MS),
-				KR_TRY_TIME_MAX_MS);
+			KR_TRY_TIME_MAX_MS);
 	if (is_last)
 		return KR_TRY_TIME_MAX_MS;
 	if (it->family != KR_FAMILY_WORKS)
@@ -320,7 +323,8 @@ static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, boo
 	return timeout;
 }
 
-/** Would looking the name up only lead back to the servers whose addresses are missing or were tried? */
+/** Would looking the name up only lead back to the servers whose addresses are missing or were
+ * tried? */
 static bool leads_back(const struct kr_query *qry, const struct ns_state *ns)
 {
 	return knot_dname_in_bailiwick(ns->name, qry->zone_cut.name) >= 0 &&
@@ -337,7 +341,7 @@ static struct ns_state *find_lookup(struct kr_query *qry, int which, bool is_kno
 	for (size_t i = 0; i < state->ns_count; ++i) {
 		struct ns_state *ns = &state->ns[(start + i) % state->ns_count];
 		if (ns->addrs && !ns->is_lame && !ns->is_looked_up[which] &&
-				has_address(ns) == is_known && !leads_back(qry, ns))
+			has_address(ns) == is_known && !leads_back(qry, ns))
 			return ns;
 	}
 	return NULL;
@@ -346,7 +350,7 @@ static struct ns_state *find_lookup(struct kr_query *qry, int which, bool is_kno
 /** A name and the type of address to look up. */
 struct lookup {
 	struct ns_state *ns; /**< NULL: none */
-	int which;	     /**< 0 A, 1 AAAA */
+	int which;           /**< 0 A, 1 AAAA */
 };
 
 /** @param is_known of names that have some address already */
@@ -355,10 +359,11 @@ static struct lookup pick_lookup(struct kr_query *qry, bool is_known)
 	struct iter_state *state = state_of(qry);
 	struct kr_context *ctx = qry->request->ctx;
 	if (state->lookups >= KR_NS_LOOKUP_CUT_MAX || state->ns_count == 0 ||
-			state->lookups_failed >= KR_NS_LOOKUP_FAIL_MAX)
+		state->lookups_failed >= KR_NS_LOOKUP_FAIL_MAX)
 		return (struct lookup){0};
 	const bool v4_is_broken = family_state(ctx, AF_INET) == KR_FAMILY_BROKEN;
-	struct lookup lookup = {.which = v4_is_broken ^ (state->lookups_failed >= LOOKUPS_ONE_TYPE)};
+	struct lookup lookup = {
+		.which = v4_is_broken ^ (state->lookups_failed >= LOOKUPS_ONE_TYPE)};
 	lookup.ns = find_lookup(qry, lookup.which, is_known);
 	if (!lookup.ns) {
 		lookup.which = !lookup.which;
@@ -375,12 +380,12 @@ static struct kr_transport *choose_lookup(struct kr_query *qry, bool is_known)
 	lookup.ns->is_looked_up[lookup.which] = true;
 	state_of(qry)->lookups += 1;
 	return selection_lookup(qry, lookup.ns->name,
-			lookup.which == 0 ? KR_TRANSPORT_RESOLVE_A : KR_TRANSPORT_RESOLVE_AAAA);
+		lookup.which == 0 ? KR_TRANSPORT_RESOLVE_A : KR_TRANSPORT_RESOLVE_AAAA);
 }
 
 /**
- * Last resort: addresses that the delegation of the server's own zone brought as glue. They may work when
- * what the zone itself says of its server does not.
+ * Last resort: addresses that the delegation of the server's own zone brought as glue. They may
+ * work when what the zone itself says of its server does not.
  * @return true if there is a new address
  */
 static bool ask_delegations(struct kr_query *qry)
@@ -395,15 +400,16 @@ static bool ask_delegations(struct kr_query *qry)
 		const knot_dname_t *name = state->ns[i].name;
 		struct kr_deleg deleg = {0};
 		if (kr_cache_deleg_find(&ctx->cache, name, qry->timestamp.tv_sec, &deleg,
-				    &qry->request->pool) != 0)
+			    &qry->request->pool) != 0)
 			continue;
 		for (size_t j = 0; j < deleg.glue.len; ++j) {
 			const struct kr_deleg_glue *glue = &deleg.glue.at[j];
 			const pack_t *known = kr_zonecut_find(&qry->zone_cut, name);
 			if (!knot_dname_is_equal(glue->ns, name) ||
-					pack_obj_find(known, glue->addr, glue->addr_len))
+				pack_obj_find(known, glue->addr, glue->addr_len))
 				continue;
-			found = kr_zonecut_add(&qry->zone_cut, name, glue->addr, glue->addr_len) == 0 ||
+			found = kr_zonecut_add(&qry->zone_cut, name, glue->addr, glue->addr_len) ==
+					0 ||
 				found;
 		}
 	}
@@ -435,8 +441,8 @@ static struct kr_transport *choose_address(struct kr_query *qry, const struct ca
 		return NULL;
 	const bool is_last = all->tries_left == 1 && !pick_lookup(qry, true).ns;
 	return selection_take(qry, best->tried, best->ns->name,
-			best->is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP,
-			timeout_of(qry, best, is_last));
+		best->is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP,
+		timeout_of(qry, best, is_last));
 }
 
 static struct kr_transport *choose_any(struct kr_query *qry)
@@ -497,5 +503,5 @@ void iter_selection_init(struct kr_query *qry)
 	selection->update_rtt = selection_update_rtt;
 	selection->error = selection_error;
 	selection->local_state->private =
-			mm_calloc(&qry->request->pool, 1, sizeof(struct iter_state));
+		mm_calloc(&qry->request->pool, 1, sizeof(struct iter_state));
 }

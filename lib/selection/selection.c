@@ -11,23 +11,23 @@
 #define VERBOSE(qry, ...) kr_log_q((qry), SELECTION, __VA_ARGS__)
 
 static const char *const error_names[KR_SELECTION_NUMBER_OF_ERRORS] = {
-		[KR_SELECTION_OK] = "ok",
-		[KR_SELECTION_QUERY_TIMEOUT] = "timeout",
-		[KR_SELECTION_TLS_HANDSHAKE_FAILED] = "TLS handshake failed",
-		[KR_SELECTION_TCP_CONNECT_FAILED] = "TCP connect failed",
-		[KR_SELECTION_TCP_CONNECT_TIMEOUT] = "TCP connect timeout",
-		[KR_SELECTION_REFUSED] = "REFUSED",
-		[KR_SELECTION_SERVFAIL] = "SERVFAIL",
-		[KR_SELECTION_FORMERR] = "FORMERR",
-		[KR_SELECTION_FORMERR_EDNS] = "FORMERR with OPT",
-		[KR_SELECTION_NOTIMPL] = "NOTIMPL",
-		[KR_SELECTION_OTHER_RCODE] = "unexpected RCODE",
-		[KR_SELECTION_MALFORMED] = "malformed answer",
-		[KR_SELECTION_MISMATCHED] = "mismatched answer",
-		[KR_SELECTION_TRUNCATED] = "truncated answer",
-		[KR_SELECTION_DNSSEC_ERROR] = "validation failed",
-		[KR_SELECTION_LAME_DELEGATION] = "lame delegation",
-		[KR_SELECTION_BAD_CNAME] = "bad alias",
+	[KR_SELECTION_OK] = "ok",
+	[KR_SELECTION_QUERY_TIMEOUT] = "timeout",
+	[KR_SELECTION_TLS_HANDSHAKE_FAILED] = "TLS handshake failed",
+	[KR_SELECTION_TCP_CONNECT_FAILED] = "TCP connect failed",
+	[KR_SELECTION_TCP_CONNECT_TIMEOUT] = "TCP connect timeout",
+	[KR_SELECTION_REFUSED] = "REFUSED",
+	[KR_SELECTION_SERVFAIL] = "SERVFAIL",
+	[KR_SELECTION_FORMERR] = "FORMERR",
+	[KR_SELECTION_FORMERR_EDNS] = "FORMERR with OPT",
+	[KR_SELECTION_NOTIMPL] = "NOTIMPL",
+	[KR_SELECTION_OTHER_RCODE] = "unexpected RCODE",
+	[KR_SELECTION_MALFORMED] = "malformed answer",
+	[KR_SELECTION_MISMATCHED] = "mismatched answer",
+	[KR_SELECTION_TRUNCATED] = "truncated answer",
+	[KR_SELECTION_DNSSEC_ERROR] = "validation failed",
+	[KR_SELECTION_LAME_DELEGATION] = "lame delegation",
+	[KR_SELECTION_BAD_CNAME] = "bad alias",
 };
 
 void kr_server_selection_init(struct kr_query *qry)
@@ -43,7 +43,8 @@ void kr_server_selection_init(struct kr_query *qry)
 	selection->initialized = selection->local_state->private != NULL;
 }
 
-void kr_server_selection_no_address(struct kr_query *qry, const knot_dname_t *ns_name, uint16_t type)
+void kr_server_selection_no_address(
+	struct kr_query *qry, const knot_dname_t *ns_name, uint16_t type)
 {
 	if (!qry->flags.FORWARD && !qry->flags.STUB && qry->server_selection.initialized)
 		iter_no_address(qry, ns_name, type);
@@ -115,17 +116,18 @@ bool selection_wants_stream(const struct kr_query *qry)
 
 static void log_choice(const struct kr_query *qry, const struct kr_transport *transport)
 {
-	static const char *const names[] = {"looking up A of", "looking up AAAA of", "UDP", "TCP", "TLS"};
+	static const char *const names[] = {
+		"looking up A of", "looking up AAAA of", "UDP", "TCP", "TLS"};
 	if (!kr_log_is_debug_qry(SELECTION, qry))
 		return;
 	KR_DNAME_GET_STR(name, transport->ns_name);
 	VERBOSE(qry, "=> %s '%s'@'%s' timeout: %u ms\n", names[transport->protocol], name,
-			transport->address_len ? kr_straddr(&transport->address.ip) : "",
-			transport->timeout);
+		transport->address_len ? kr_straddr(&transport->address.ip) : "",
+		transport->timeout);
 }
 
-struct kr_transport *selection_lookup(struct kr_query *qry, const knot_dname_t *ns_name,
-		enum kr_transport_protocol protocol)
+struct kr_transport *selection_lookup(
+	struct kr_query *qry, const knot_dname_t *ns_name, enum kr_transport_protocol protocol)
 {
 	knot_mm_t *pool = &qry->request->pool;
 	struct kr_transport *transport = mm_calloc(pool, 1, sizeof(*transport));
@@ -150,7 +152,7 @@ static void mind_edns(struct kr_query *qry, const struct addr_try *tried)
 }
 
 struct kr_transport *selection_take(struct kr_query *qry, struct addr_try *tried,
-		const knot_dname_t *ns_name, enum kr_transport_protocol protocol, unsigned timeout_ms)
+	const knot_dname_t *ns_name, enum kr_transport_protocol protocol, unsigned timeout_ms)
 {
 	struct kr_request *req = qry->request;
 	struct kr_transport *transport = mm_calloc(&req->pool, 1, sizeof(*transport));
@@ -166,8 +168,8 @@ struct kr_transport *selection_take(struct kr_query *qry, struct addr_try *tried
 	const uint64_t end = qry->creation_time_mono + KR_REQUEST_TIME_MS;
 	const uint64_t left = req->ctx->now_ms < end ? end - req->ctx->now_ms : 1;
 	if (left < timeout_ms) {
-		const struct kr_server *server = kr_servers_peek(
-				req->ctx->servers, &tried->addr.ip, req->ctx->now_ms);
+		const struct kr_server *server =
+			kr_servers_peek(req->ctx->servers, &tried->addr.ip, req->ctx->now_ms);
 		transport->timeout = left;
 		transport->timeout_capped = left < kr_server_timeout_ms(server);
 	}
@@ -193,7 +195,7 @@ void selection_update_rtt(struct kr_query *qry, const struct kr_transport *trans
 	kr_servers_answered(ctx->servers, addr, rtt, is_stream, ctx->now_ms);
 	struct tries *tries = tries_of(qry);
 	if (tries->near_miss && is_stream &&
-			kr_sockaddr_cmp(&tries->near_miss->addr.ip, addr) == 0) {
+		kr_sockaddr_cmp(&tries->near_miss->addr.ip, addr) == 0) {
 		kr_servers_case_missed(ctx->servers, addr, ctx->now_ms);
 		tries->near_miss = NULL;
 	}
@@ -210,18 +212,18 @@ static void learn_timeout(struct kr_query *qry, const struct kr_transport *trans
 		kr_servers_unreachable(ctx->servers, &transport->address.ip, ctx->now_ms);
 	else if (!transport->timeout_capped)
 		kr_servers_timeout(ctx->servers, &transport->address.ip, transport->timeout,
-				ctx->cache_rtt_tout_retry_interval, ctx->now_ms);
+			ctx->cache_rtt_tout_retry_interval, ctx->now_ms);
 }
 
 /** A stream does not work: back to UDP unless it is of no use either. */
-static void learn_no_stream(struct kr_query *qry, const struct kr_transport *transport,
-		struct addr_try *tried)
+static void learn_no_stream(
+	struct kr_query *qry, const struct kr_transport *transport, struct addr_try *tried)
 {
 	struct kr_context *ctx = qry->request->ctx;
 	if (!transport->deduplicated)
 		kr_servers_no_stream(ctx->servers, &transport->address.ip, ctx->now_ms);
 	if (selection_needs_stream(qry) || transport->protocol == KR_TRANSPORT_TLS ||
-			tried->has_failed || tried->udp >= KR_TRIES_UDP_MAX)
+		tried->has_failed || tried->udp >= KR_TRIES_UDP_MAX)
 		tried->given_up = true;
 	else
 		tries_of(qry)->again = tried;
@@ -257,8 +259,8 @@ static void learn_formerr(struct kr_query *qry, struct addr_try *tried)
 }
 
 /** Somebody got id or letter case wrong: a stream tells who it was (S-10). */
-static void learn_near_miss(struct kr_query *qry, const struct kr_transport *transport,
-		struct addr_try *tried)
+static void learn_near_miss(
+	struct kr_query *qry, const struct kr_transport *transport, struct addr_try *tried)
 {
 	if (transport->protocol != KR_TRANSPORT_UDP) {
 		tried->given_up = true;
@@ -270,8 +272,8 @@ static void learn_near_miss(struct kr_query *qry, const struct kr_transport *tra
 	qry->flags.NO_0X20 = true;
 }
 
-static void learn_truncated(struct kr_query *qry, const struct kr_transport *transport,
-		struct addr_try *tried)
+static void learn_truncated(
+	struct kr_query *qry, const struct kr_transport *transport, struct addr_try *tried)
 {
 	if (transport->protocol != KR_TRANSPORT_UDP) {
 		tried->given_up = true;
@@ -282,8 +284,8 @@ static void learn_truncated(struct kr_query *qry, const struct kr_transport *tra
 }
 
 /** A minimised question may only have hit a confused server; the whole name settles it. */
-static void learn_lame(struct kr_query *qry, const struct kr_transport *transport,
-		struct addr_try *tried)
+static void learn_lame(
+	struct kr_query *qry, const struct kr_transport *transport, struct addr_try *tried)
 {
 	struct kr_context *ctx = qry->request->ctx;
 	const bool was_minimized = qry->asked_name && qry->asked_name != qry->sname;
@@ -297,16 +299,18 @@ static void learn_lame(struct kr_query *qry, const struct kr_transport *transpor
 	iter_name_is_lame(qry, transport->ns_name);
 }
 
-void selection_error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error error)
+void selection_error(
+	struct kr_query *qry, const struct kr_transport *transport, enum kr_selection_error error)
 {
-	if (!transport || !qry->server_selection.initialized || error >= KR_SELECTION_NUMBER_OF_ERRORS)
+	if (!transport || !qry->server_selection.initialized ||
+		error >= KR_SELECTION_NUMBER_OF_ERRORS)
 		return;
 	struct addr_try *tried = tries_of_address(tries_of(qry), &transport->address.ip);
 	if (!tried)
 		return;
 	if (kr_log_is_debug_qry(SELECTION, qry))
-		VERBOSE(qry, "<= '%s': %s\n", kr_straddr(&transport->address.ip), error_names[error]);
+		VERBOSE(qry, "<= '%s': %s\n", kr_straddr(&transport->address.ip),
+			error_names[error]);
 	switch (error) {
 	case KR_SELECTION_OK:
 		break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Two tables of 64-bit fingerprints in sets of eight; the entry that was touched longest ago makes room.
- * Nobody who does not know the seed can aim at an entry. */
+/* Two tables of 64-bit fingerprints in sets of eight; the entry that was touched longest ago makes
+ * room. Nobody who does not know the seed can aim at an entry. */
 
 #include "lib/selection/servers.h"
 
@@ -23,7 +23,8 @@
 /** Errors of the network within that time that lower the preference of an address (S-12). */
 #define UNREACHABLE_COUNT 3
 #define UNREACHABLE_MS (10 * 1000)
-/** Different addresses that have to fail, with no answer between, before a family is broken (F-25). */
+/** Different addresses that have to fail, with no answer between, before a family is broken (F-25).
+ */
 #define FAMILY_TIMEOUTS 3
 #define FAMILY_UNREACHABLE 2
 #define FAMILY_PENALTY_MIN_MS (15 * 1000)
@@ -62,7 +63,7 @@ struct kr_servers *kr_servers_new(size_t capacity, uint64_t seed)
 	while (sets * SET_WAYS < capacity)
 		sets *= 2;
 	struct kr_servers *servers =
-			calloc(1, sizeof(*servers) + sets * SET_WAYS * sizeof(struct kr_server));
+		calloc(1, sizeof(*servers) + sets * SET_WAYS * sizeof(struct kr_server));
 	if (servers) {
 		servers->sets = sets;
 		servers->seed = seed | 1;
@@ -99,8 +100,8 @@ static uint64_t make_key(const struct kr_servers *servers, const struct sockaddr
 	return mix(h, kr_inaddr_port(addr), servers->seed) | 1;
 }
 
-static uint64_t make_lame_key(const struct kr_servers *servers, const struct sockaddr *addr,
-		const knot_dname_t *zone)
+static uint64_t make_lame_key(
+	const struct kr_servers *servers, const struct sockaddr *addr, const knot_dname_t *zone)
 {
 	uint64_t h = make_key(servers, addr);
 	const size_t len = knot_dname_size(zone);
@@ -133,14 +134,14 @@ static struct kr_server *find(struct kr_servers *servers, uint64_t key, uint64_t
 }
 
 const struct kr_server *kr_servers_peek(
-		struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
+	struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
 {
 	return has_address(addr) ? find(servers, make_key(servers, addr), now_ms) : NULL;
 }
 
 /** The entry of an address, touched; made if there is none. */
 static struct kr_server *touch(
-		struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
+	struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
 {
 	if (!has_address(addr))
 		return NULL;
@@ -178,7 +179,7 @@ static void family_answered(struct family *family)
 
 /** Another address of the family failed. Each time it breaks again it is left alone for longer. */
 static void family_failed(struct kr_servers *servers, const struct sockaddr *addr, uint64_t key,
-		bool is_unreachable, uint64_t now_ms)
+	bool is_unreachable, uint64_t now_ms)
 {
 	struct family *family = family_of(servers, addr);
 	if (family->last_key == key || now_ms < family->broken_until)
@@ -189,19 +190,20 @@ static void family_failed(struct kr_servers *servers, const struct sockaddr *add
 	/* What was broken, and IPv6 that was never seen working, get one chance only. */
 	const bool is_doubtful = family->penalty_ms > 0 || family == &servers->v6;
 	const uint8_t limit = !family->works && is_doubtful ? 1
-			      : is_unreachable		    ? FAMILY_UNREACHABLE
+			      : is_unreachable              ? FAMILY_UNREACHABLE
 							    : FAMILY_TIMEOUTS;
 	if (*count < limit)
 		return;
 	family->penalty_ms = family->penalty_ms
-					     ? KR_MIN(family->penalty_ms * 2, FAMILY_PENALTY_MAX_MS)
-					     : FAMILY_PENALTY_MIN_MS;
+				     ? KR_MIN(family->penalty_ms * 2, FAMILY_PENALTY_MAX_MS)
+				     : FAMILY_PENALTY_MIN_MS;
 	family->broken_until = now_ms + family->penalty_ms;
 	family->timeouts = family->unreachable = 0;
 	family->works = false;
 }
 
-enum kr_family_state kr_servers_family(const struct kr_servers *servers, int family, uint64_t now_ms)
+enum kr_family_state kr_servers_family(
+	const struct kr_servers *servers, int family, uint64_t now_ms)
 {
 	const struct family *f = family == AF_INET6 ? &servers->v6 : &servers->v4;
 	if (now_ms < f->broken_until)
@@ -227,7 +229,7 @@ static void smooth(struct kr_server *server, uint32_t sample_us)
 }
 
 void kr_servers_answered(struct kr_servers *servers, const struct sockaddr *addr, unsigned rtt_ms,
-		bool is_stream, uint64_t now_ms)
+	bool is_stream, uint64_t now_ms)
 {
 	struct kr_server *server = touch(servers, addr, now_ms);
 	if (!server)
@@ -247,7 +249,7 @@ void kr_servers_answered(struct kr_servers *servers, const struct sockaddr *addr
 }
 
 void kr_servers_timeout(struct kr_servers *servers, const struct sockaddr *addr, unsigned waited_ms,
-		uint32_t retry_ms, uint64_t now_ms)
+	uint32_t retry_ms, uint64_t now_ms)
 {
 	struct kr_server *server = touch(servers, addr, now_ms);
 	if (!server)
@@ -261,7 +263,7 @@ void kr_servers_timeout(struct kr_servers *servers, const struct sockaddr *addr,
 }
 
 void kr_servers_unreachable(
-		struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
+	struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
 {
 	struct kr_server *server = touch(servers, addr, now_ms);
 	if (!server)
@@ -286,7 +288,7 @@ void kr_servers_no_stream(struct kr_servers *servers, const struct sockaddr *add
 }
 
 void kr_servers_case_missed(
-		struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
+	struct kr_servers *servers, const struct sockaddr *addr, uint64_t now_ms)
 {
 	struct kr_server *server = touch(servers, addr, now_ms);
 	if (!server)
@@ -304,7 +306,7 @@ static struct lame *lame_slot(struct kr_servers *servers, uint64_t key)
 }
 
 void kr_servers_lame(struct kr_servers *servers, const struct sockaddr *addr,
-		const knot_dname_t *zone, uint64_t now_ms)
+	const knot_dname_t *zone, uint64_t now_ms)
 {
 	if (!has_address(addr))
 		return;
@@ -313,7 +315,7 @@ void kr_servers_lame(struct kr_servers *servers, const struct sockaddr *addr,
 }
 
 bool kr_servers_is_lame(struct kr_servers *servers, const struct sockaddr *addr,
-		const knot_dname_t *zone, uint64_t now_ms)
+	const knot_dname_t *zone, uint64_t now_ms)
 {
 	if (!has_address(addr))
 		return false;

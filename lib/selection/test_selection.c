@@ -37,7 +37,8 @@ static struct kr_query *ask_again(struct world *w, const char *cut, const char *
 	knot_dname_storage_t cut_name, qname;
 	knot_dname_from_str(cut_name, cut, sizeof(cut_name));
 	knot_dname_from_str(qname, name, sizeof(qname));
-	struct kr_query *qry = kr_rplan_push(&w->req.rplan, NULL, qname, KNOT_CLASS_IN, KNOT_RRTYPE_A);
+	struct kr_query *qry =
+		kr_rplan_push(&w->req.rplan, NULL, qname, KNOT_CLASS_IN, KNOT_RRTYPE_A);
 	assert_non_null(qry);
 	kr_zonecut_set(&qry->zone_cut, cut_name);
 	qry->asked_name = qry->sname;
@@ -86,8 +87,9 @@ static void add_server(struct kr_query *qry, const char *ns, const char *text)
 		return;
 	}
 	sockaddr_of(&addr, text);
-	assert_int_equal(kr_zonecut_add(&qry->zone_cut, name, kr_inaddr(&addr.ip),
-					 kr_inaddr_len(&addr.ip)), 0);
+	assert_int_equal(
+		kr_zonecut_add(&qry->zone_cut, name, kr_inaddr(&addr.ip), kr_inaddr_len(&addr.ip)),
+		0);
 }
 
 /** Choose as the driver does, each time for one round. */
@@ -102,8 +104,8 @@ static struct kr_transport *choose(struct kr_query *qry)
 	return transport;
 }
 
-static void expect(const struct kr_transport *transport, enum kr_transport_protocol protocol,
-		const char *text)
+static void expect(
+	const struct kr_transport *transport, enum kr_transport_protocol protocol, const char *text)
 {
 	assert_non_null(transport);
 	assert_int_equal(transport->protocol, protocol);
@@ -114,8 +116,8 @@ static void expect(const struct kr_transport *transport, enum kr_transport_proto
 	}
 }
 
-static void error(struct kr_query *qry, const struct kr_transport *transport,
-		enum kr_selection_error code)
+static void error(
+	struct kr_query *qry, const struct kr_transport *transport, enum kr_selection_error code)
 {
 	struct kr_context *ctx = qry->request->ctx;
 	if (code == KR_SELECTION_QUERY_TIMEOUT || code == KR_SELECTION_TCP_CONNECT_TIMEOUT)
@@ -209,12 +211,14 @@ static void the_table_is_bounded(void **state)
 	struct kr_servers *servers = kr_servers_new(64, 7);
 	unsigned known = 0;
 	for (uint32_t i = 0; i < 10000; ++i) {
-		union kr_sockaddr addr = {.ip4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i + 1)}};
+		union kr_sockaddr addr = {
+			.ip4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i + 1)}};
 		kr_servers_answered(servers, &addr.ip, 20, false, 1000 + i);
 		assert_non_null(kr_servers_peek(servers, &addr.ip, 1000 + i));
 	}
 	for (uint32_t i = 0; i < 10000; ++i) {
-		union kr_sockaddr addr = {.ip4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i + 1)}};
+		union kr_sockaddr addr = {
+			.ip4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i + 1)}};
 		known += kr_servers_peek(servers, &addr.ip, 11000) != NULL;
 	}
 	assert_in_range(known, 1, 64);
@@ -307,7 +311,8 @@ static void the_fastest_is_asked_and_one_choice_in_20_explores(void **state)
 		expect(transport, KR_TRANSPORT_UDP, NULL);
 		others += is_at(transport, A2);
 	}
-	assert_in_range(others, 4000 / 20 / 2 - 50, 4000 / 20 / 2 + 50); /* half of them hit the fast one */
+	assert_in_range(
+		others, 4000 / 20 / 2 - 50, 4000 / 20 / 2 + 50); /* half of them hit the fast one */
 	world_end(&w);
 }
 
@@ -340,7 +345,8 @@ static void dead_server_is_skipped(void **state)
 		add_server(qry, "ns2.test.", A2);
 		expect(choose(qry), KR_TRANSPORT_UDP, A2);
 	}
-	qry = ask_again(&w, "test.", "www.test."); /* if it is the only one it is asked all the same */
+	qry = ask_again(
+		&w, "test.", "www.test."); /* if it is the only one it is asked all the same */
 	add_server(qry, "ns1.test.", A1);
 	expect(choose(qry), KR_TRANSPORT_UDP, A1);
 	world_end(&w);
@@ -469,8 +475,8 @@ static void a_family_that_is_off_is_not_asked(void **state)
 		unsigned looked_up = 0;
 		while ((transport = choose(qry))) {
 			if (transport->protocol <= KR_TRANSPORT_RESOLVE_AAAA) {
-				assert_int_equal(transport->protocol, off6 ? KR_TRANSPORT_RESOLVE_A
-									   : KR_TRANSPORT_RESOLVE_AAAA);
+				assert_int_equal(transport->protocol,
+					off6 ? KR_TRANSPORT_RESOLVE_A : KR_TRANSPORT_RESOLVE_AAAA);
 				looked_up += 1;
 				continue;
 			}
@@ -576,8 +582,8 @@ static void b07_five_failed_lookups_in_a_row_are_enough(void **state)
 		assert_true(transport->protocol <= KR_TRANSPORT_RESOLVE_AAAA);
 		lookups[transport->protocol] += 1;
 		kr_server_selection_no_address(qry, transport->ns_name,
-				transport->protocol == KR_TRANSPORT_RESOLVE_A ? KNOT_RRTYPE_A
-									      : KNOT_RRTYPE_AAAA);
+			transport->protocol == KR_TRANSPORT_RESOLVE_A ? KNOT_RRTYPE_A
+								      : KNOT_RRTYPE_AAAA);
 	}
 	assert_int_equal(lookups[0] + lookups[1], KR_NS_LOOKUP_FAIL_MAX);
 	assert_true(lookups[0] >= 2 && lookups[1] >= 2); /* a zone with AAAA only is found, too */
@@ -603,7 +609,7 @@ static void b07_twelve_lookups_for_one_delegation(void **state)
 		}
 		uint8_t addr[16] = {0x20, 0x01, [15] = i};
 		kr_zonecut_add(&qry->zone_cut, transport->ns_name, addr,
-				transport->protocol == KR_TRANSPORT_RESOLVE_A ? 4 : 16);
+			transport->protocol == KR_TRANSPORT_RESOLVE_A ? 4 : 16);
 		lookups += 1;
 	}
 	assert_int_equal(lookups, KR_NS_LOOKUP_CUT_MAX);
@@ -612,8 +618,9 @@ static void b07_twelve_lookups_for_one_delegation(void **state)
 
 static void c15_looked_up_addresses_are_real_ones(void **state)
 {
-	static const char *const bad[] = {"127.0.0.1", "0.0.0.0", "0.1.2.3", "169.254.1.1", "224.0.0.1",
-			"255.255.255.255", "::", "::1", "::ffff:192.0.2.1", "fe80::1", "ff02::1"};
+	static const char *const bad[] = {"127.0.0.1", "0.0.0.0", "0.1.2.3", "169.254.1.1",
+		"224.0.0.1", "255.255.255.255", "::", "::1", "::ffff:192.0.2.1", "fe80::1",
+		"ff02::1"};
 	struct world w;
 	struct kr_query *qry = world_begin(&w, "test.", "www.test.");
 	for (size_t i = 0; i < KR_COUNT_OF(bad); ++i) {
@@ -623,7 +630,7 @@ static void c15_looked_up_addresses_are_real_ones(void **state)
 		knot_rdata_t *rd = (knot_rdata_t *)buf;
 		knot_rdata_init(rd, kr_inaddr_len(&addr.ip), (const uint8_t *)kr_inaddr(&addr.ip));
 		assert_int_equal(selection_add_address(qry, (const uint8_t *)"\2ns", rd),
-				kr_error(EADDRNOTAVAIL));
+			kr_error(EADDRNOTAVAIL));
 		qry->flags.ALLOW_LOCAL = true;
 		assert_int_equal(selection_add_address(qry, (const uint8_t *)"\2ns", rd), 0);
 		qry->flags.ALLOW_LOCAL = false;
@@ -635,8 +642,8 @@ static void c15_looked_up_addresses_are_real_ones(void **state)
 
 static void failing_servers_make_us_give_up_habits_in_order(void **state)
 {
-	static const enum kr_selection_error errors[] = {KR_SELECTION_SERVFAIL, KR_SELECTION_REFUSED,
-			KR_SELECTION_NOTIMPL, KR_SELECTION_FORMERR_EDNS};
+	static const enum kr_selection_error errors[] = {KR_SELECTION_SERVFAIL,
+		KR_SELECTION_REFUSED, KR_SELECTION_NOTIMPL, KR_SELECTION_FORMERR_EDNS};
 	for (size_t i = 0; i < KR_COUNT_OF(errors); ++i) {
 		struct world w;
 		struct kr_query *qry = world_begin(&w, "test.", "a.www.test.");
@@ -703,8 +710,8 @@ static void a49_formerr_never_switches_edns_off_where_data_are_signed(void **sta
 	struct kr_query *qry = world_begin(&w, "test.", "www.test.");
 	add_server(qry, "ns1.test.", A1);
 	static const uint8_t ds[] = {0, 1, 8, 2, 0, 0};
-	knot_rrset_t *set = knot_rrset_new(qry->zone_cut.name, KNOT_RRTYPE_DS, KNOT_CLASS_IN, 60,
-			&w.req.pool);
+	knot_rrset_t *set =
+		knot_rrset_new(qry->zone_cut.name, KNOT_RRTYPE_DS, KNOT_CLASS_IN, 60, &w.req.pool);
 	knot_rrset_add_rdata(set, ds, sizeof(ds), &w.req.pool);
 	qry->zone_cut.trust_anchor = set;
 	qry->flags.DNSSEC_WANT = true;
@@ -869,7 +876,8 @@ static void forced_streams_are_the_only_way(void **state)
 	world_end(&w);
 }
 
-/** whatever servers do, the number of tries is small and choosing comes to an end. */
+/** A-06, A-07, A-27: whatever servers do, the number of tries is small and choosing comes to an
+ * end. */
 static void any_sequence_of_errors_ends_within_the_budgets(void **state)
 {
 	for (uint64_t seed = 1; seed <= 300; ++seed) {
@@ -880,7 +888,8 @@ static void any_sequence_of_errors_ends_within_the_budgets(void **state)
 			char ns[32], addr[64];
 			snprintf(ns, sizeof(ns), i % 3 ? "ns%d.test." : "ns%d.other.", i);
 			for (int j = 0; j < (int)(seed % 6); ++j) {
-				snprintf(addr, sizeof(addr), j % 2 ? "2001:db8::%d" : "192.0.2.%d", i * 6 + j);
+				snprintf(addr, sizeof(addr), j % 2 ? "2001:db8::%d" : "192.0.2.%d",
+					i * 6 + j);
 				add_server(qry, ns, addr);
 			}
 			add_server(qry, ns, NULL);
@@ -900,17 +909,20 @@ static void any_sequence_of_errors_ends_within_the_budgets(void **state)
 			assert_true(++steps < 300);
 			if (transport->protocol <= KR_TRANSPORT_RESOLVE_AAAA) {
 				lookups += 1;
-				kr_server_selection_no_address(qry, transport->ns_name, KNOT_RRTYPE_A);
+				kr_server_selection_no_address(
+					qry, transport->ns_name, KNOT_RRTYPE_A);
 				continue;
 			}
 			size_t at = 0;
-			while (at < sent_len && kr_sockaddr_cmp(&sent[at].addr.ip, &transport->address.ip) != 0)
+			while (at < sent_len &&
+				kr_sockaddr_cmp(&sent[at].addr.ip, &transport->address.ip) != 0)
 				++at;
 			if (at == sent_len) {
 				assert_true(sent_len < KR_COUNT_OF(sent));
 				sent[sent_len++].addr = transport->address;
 			}
-			*(transport->protocol == KR_TRANSPORT_UDP ? &sent[at].udp : &sent[at].stream) += 1;
+			*(transport->protocol == KR_TRANSPORT_UDP ? &sent[at].udp
+								  : &sent[at].stream) += 1;
 			error(qry, transport, kr_ctx_rnd32(&w.ctx) % KR_SELECTION_NUMBER_OF_ERRORS);
 			if (qry->flags.NO_MINIMIZE && qry->asked_name != qry->sname) {
 				qry->asked_name = qry->sname;
@@ -967,7 +979,8 @@ static void targets_are_asked_with_their_port_for_two_seconds(void **state)
 
 static void a_target_that_refuses_is_not_asked_again(void **state)
 {
-	static const enum kr_selection_error errors[] = {KR_SELECTION_REFUSED, KR_SELECTION_SERVFAIL};
+	static const enum kr_selection_error errors[] = {
+		KR_SELECTION_REFUSED, KR_SELECTION_SERVFAIL};
 	for (size_t i = 0; i < KR_COUNT_OF(errors); ++i) {
 		struct world w;
 		struct kr_query *qry = forward_begin(&w, A1, A2);
@@ -1001,9 +1014,9 @@ static bool everything_speaks_tls(struct sockaddr *addr)
 static void f24_tls_targets_are_never_asked_in_clear_text(void **state)
 {
 	static const enum kr_selection_error errors[] = {KR_SELECTION_TLS_HANDSHAKE_FAILED,
-			KR_SELECTION_TCP_CONNECT_FAILED, KR_SELECTION_TCP_CONNECT_TIMEOUT,
-			KR_SELECTION_QUERY_TIMEOUT, KR_SELECTION_MISMATCHED, KR_SELECTION_TRUNCATED,
-			KR_SELECTION_FORMERR};
+		KR_SELECTION_TCP_CONNECT_FAILED, KR_SELECTION_TCP_CONNECT_TIMEOUT,
+		KR_SELECTION_QUERY_TIMEOUT, KR_SELECTION_MISMATCHED, KR_SELECTION_TRUNCATED,
+		KR_SELECTION_FORMERR};
 	for (size_t i = 0; i < KR_COUNT_OF(errors); ++i) {
 		struct world w;
 		struct kr_query *qry = forward_begin(&w, A1, A2);
@@ -1034,45 +1047,45 @@ static void a_truncating_target_is_asked_over_tcp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(rtt_is_smoothed_and_bounds_the_wait),
-			cmocka_unit_test(four_timeouts_one_of_them_long_make_a_server_dead),
-			cmocka_unit_test(c41_nothing_is_remembered_beyond_15_minutes),
-			cmocka_unit_test(the_table_is_bounded),
-			cmocka_unit_test(c11_lameness_belongs_to_address_and_zone_for_some_seconds),
-			cmocka_unit_test(s12_one_network_error_does_not_ban),
-			cmocka_unit_test(f25_a_broken_family_is_left_alone_for_a_while_never_for_good),
-			cmocka_unit_test(the_fastest_is_asked_and_one_choice_in_20_explores),
-			cmocka_unit_test(strangers_are_chosen_by_chance),
-			cmocka_unit_test(dead_server_is_skipped),
-			cmocka_unit_test(b13_two_tries_of_each_address_and_no_more),
-			cmocka_unit_test(tries_belong_to_one_question),
-			cmocka_unit_test(the_last_server_gets_all_the_time_but_not_more),
-			cmocka_unit_test(f22_strangers_get_less_time_when_many_were_silent),
-			cmocka_unit_test(a11_shared_addresses_are_asked_as_one),
-			cmocka_unit_test(a_family_that_is_off_is_not_asked),
-			cmocka_unit_test(f25_ipv6_that_never_worked_is_only_explored),
-			cmocka_unit_test(glue_is_enough),
-			cmocka_unit_test(names_that_need_themselves_are_not_looked_up),
-			cmocka_unit_test(b07_five_failed_lookups_in_a_row_are_enough),
-			cmocka_unit_test(b07_twelve_lookups_for_one_delegation),
-			cmocka_unit_test(c15_looked_up_addresses_are_real_ones),
-			cmocka_unit_test(failing_servers_make_us_give_up_habits_in_order),
-			cmocka_unit_test(a_good_server_is_asked_before_a_failing_one_again),
-			cmocka_unit_test(formerr_switches_edns_off_for_that_server_only),
-			cmocka_unit_test(a49_formerr_never_switches_edns_off_where_data_are_signed),
-			cmocka_unit_test(truncation_leads_to_a_stream_to_the_same_server),
-			cmocka_unit_test(s10_a_near_miss_is_settled_by_one_stream_then_udp),
-			cmocka_unit_test(s05_letter_case_is_learned_from_three_proven_cases),
-			cmocka_unit_test(s20_near_misses_that_no_stream_confirms_teach_nothing),
-			cmocka_unit_test(lame_server_is_left_for_another_name),
-			cmocka_unit_test(a_lame_answer_to_a_minimised_question_is_asked_again_in_full),
-			cmocka_unit_test(forced_streams_are_the_only_way),
-			cmocka_unit_test(any_sequence_of_errors_ends_within_the_budgets),
-			cmocka_unit_test(targets_are_asked_with_their_port_for_two_seconds),
-			cmocka_unit_test(a_target_that_refuses_is_not_asked_again),
-			cmocka_unit_test(the_second_target_is_next_after_a_timeout),
-			cmocka_unit_test(f24_tls_targets_are_never_asked_in_clear_text),
-			cmocka_unit_test(a_truncating_target_is_asked_over_tcp),
+		cmocka_unit_test(rtt_is_smoothed_and_bounds_the_wait),
+		cmocka_unit_test(four_timeouts_one_of_them_long_make_a_server_dead),
+		cmocka_unit_test(c41_nothing_is_remembered_beyond_15_minutes),
+		cmocka_unit_test(the_table_is_bounded),
+		cmocka_unit_test(c11_lameness_belongs_to_address_and_zone_for_some_seconds),
+		cmocka_unit_test(s12_one_network_error_does_not_ban),
+		cmocka_unit_test(f25_a_broken_family_is_left_alone_for_a_while_never_for_good),
+		cmocka_unit_test(the_fastest_is_asked_and_one_choice_in_20_explores),
+		cmocka_unit_test(strangers_are_chosen_by_chance),
+		cmocka_unit_test(dead_server_is_skipped),
+		cmocka_unit_test(b13_two_tries_of_each_address_and_no_more),
+		cmocka_unit_test(tries_belong_to_one_question),
+		cmocka_unit_test(the_last_server_gets_all_the_time_but_not_more),
+		cmocka_unit_test(f22_strangers_get_less_time_when_many_were_silent),
+		cmocka_unit_test(a11_shared_addresses_are_asked_as_one),
+		cmocka_unit_test(a_family_that_is_off_is_not_asked),
+		cmocka_unit_test(f25_ipv6_that_never_worked_is_only_explored),
+		cmocka_unit_test(glue_is_enough),
+		cmocka_unit_test(names_that_need_themselves_are_not_looked_up),
+		cmocka_unit_test(b07_five_failed_lookups_in_a_row_are_enough),
+		cmocka_unit_test(b07_twelve_lookups_for_one_delegation),
+		cmocka_unit_test(c15_looked_up_addresses_are_real_ones),
+		cmocka_unit_test(failing_servers_make_us_give_up_habits_in_order),
+		cmocka_unit_test(a_good_server_is_asked_before_a_failing_one_again),
+		cmocka_unit_test(formerr_switches_edns_off_for_that_server_only),
+		cmocka_unit_test(a49_formerr_never_switches_edns_off_where_data_are_signed),
+		cmocka_unit_test(truncation_leads_to_a_stream_to_the_same_server),
+		cmocka_unit_test(s10_a_near_miss_is_settled_by_one_stream_then_udp),
+		cmocka_unit_test(s05_letter_case_is_learned_from_three_proven_cases),
+		cmocka_unit_test(s20_near_misses_that_no_stream_confirms_teach_nothing),
+		cmocka_unit_test(lame_server_is_left_for_another_name),
+		cmocka_unit_test(a_lame_answer_to_a_minimised_question_is_asked_again_in_full),
+		cmocka_unit_test(forced_streams_are_the_only_way),
+		cmocka_unit_test(any_sequence_of_errors_ends_within_the_budgets),
+		cmocka_unit_test(targets_are_asked_with_their_port_for_two_seconds),
+		cmocka_unit_test(a_target_that_refuses_is_not_asked_again),
+		cmocka_unit_test(the_second_target_is_next_after_a_timeout),
+		cmocka_unit_test(f24_tls_targets_are_never_asked_in_clear_text),
+		cmocka_unit_test(a_truncating_target_is_asked_over_tcp),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
