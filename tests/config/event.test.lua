@@ -1,13 +1,11 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 test('after fires once with its id', function (done)
-	local id
+	local id, n = nil, 0
 	id = event.after(5, guard(function (got)
 		same(got, id)
-		event.after(20, guard(function ()
-			same(event.cancel(id), false)
-			done()
-		end))
+		n = n + 1
+		if n == 1 then event.after(20, guard(function () same(n, 1); done() end)) end
 	end))
 	same(type(id), 'number')
 end)
@@ -50,13 +48,12 @@ end)
 
 test('an error ends the event only', function (done)
 	local n = 0
-	local id = event.recurrent(2, function ()
+	event.recurrent(2, function ()
 		n = n + 1
 		error('as the test wants')
 	end)
 	event.after(30, guard(function ()
 		same(n, 1)
-		same(event.cancel(id), false)
 		done()
 	end))
 end)
