@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "daemon/answer_age.h"
 #include "daemon/clock.h"
 #include "daemon/rnd.h"
 #include "daemon/session.h"
@@ -13,6 +14,7 @@
 #include "daemon/tally.h"
 #include "daemon/transport/proxyv2.h"
 #include "daemon/transport/tcp.h"
+#include "daemon/transport/tls.h"
 #include "daemon/transport/turn.h"
 #include "daemon/worker.h"
 #include "lib/log.h"
@@ -111,7 +113,10 @@ static void on_message(struct session *session, const struct stage_facts *facts,
 			.headers = facts->headers};
 	clock_tick(worker->resolver);
 	if (worker_submit(worker, &conn->client, &query) == kr_error(EBADMSG))
-		session_send(session, facts, (struct bytes){NULL, 0});
+		session_send(session,
+				&(struct stage_facts){
+						.stream_id = facts->stream_id, .is_malformed = true},
+				(struct bytes){NULL, 0});
 }
 
 static void on_answer(struct worker_client *client, const struct worker_query *query,
@@ -119,10 +124,13 @@ static void on_answer(struct worker_client *client, const struct worker_query *q
 {
 	struct network_conn *conn = (struct network_conn *)((char *)client -
 							    offsetof(struct network_conn, client));
-	const struct stage_facts to = {.addr = query->addr,
+	const struct kr_cache *cache = &conn->conns->net->worker->resolver->cache;
+	struct stage_facts to = {.addr = query->addr,
 			.comm_addr = query->comm_addr,
 			.dst_addr = query->dst_addr,
 			.stream_id = query->stream_id};
+	if (query->stream_id >= 0 && wire.at)
+		to.max_age_s = answer_max_age(wire, cache->ttl_min, cache->ttl_max);
 	touch(conn);
 	session_send(conn->session, &to, wire);
 }
@@ -235,7 +243,12 @@ void conns_add(struct conns *conns, int fd, enum stack_kind kind, const struct s
 	ring_append(conns, conn);
 	conns->count += 1;
 	const struct tcp_param tcp = {.fd = fd};
-	const struct stack_params stages = {.tcp = &tcp, .proxy = conns->net->proxy};
+	const struct tls_param tls = {.server = conns->net->tls_server,
+			.alpn = kind == STACK_DOH_SERVER ? "h2" : "dot"};
+	const struct stack_params stages = {.tcp = &tcp,
+			.tls = &tls,
+			.http = conns->net->http,
+			.proxy = conns->net->proxy};
 	const struct session_param param = {.kind = kind,
 			.stages = &stages,
 			.ops = &session_ops,

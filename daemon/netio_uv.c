@@ -14,6 +14,7 @@
 #include "daemon/rnd.h"
 #include "daemon/session.h"
 #include "daemon/transport/tcp.h"
+#include "daemon/transport/tls.h"
 #include "daemon/transport/turn.h"
 #include "lib/addr.h"
 #include "lib/check.h"
@@ -372,8 +373,8 @@ static int stream_open(struct netio *netio, enum netio_stream_kind kind, const s
 	struct netio_uv *io = io_of(netio);
 	if (io->is_closing || kr_sockaddr_len(dst) < 0)
 		return kr_error(EINVAL);
-	if (kind != NETIO_TCP)
-		return kr_error(ENOTSUP);
+	if (kind == NETIO_HTTPS || (kind == NETIO_TLS && !tls_params))
+		return kr_error(ENOTSUP); /* never in clear text instead */
 	struct netio_stream *stream = calloc(1, sizeof(*stream));
 	if (!stream)
 		return kr_error(ENOMEM);
@@ -385,8 +386,12 @@ static int stream_open(struct netio *netio, enum netio_stream_kind kind, const s
 	stream->io = io;
 	stream->owner = owner;
 	const struct tcp_param tcp = {.fd = fd, .is_connecting = true};
-	const struct stack_params stages = {.tcp = &tcp};
-	const struct session_param param = {.kind = STACK_TCP_CLIENT,
+	/* The parameters are counted; the stage keeps a reference. */
+	const struct tls_param tls = {
+			.client = (struct tls_client_param *)tls_params, .alpn = "dot"};
+	const struct stack_params stages = {.tcp = &tcp, .tls = &tls};
+	const struct session_param param = {
+			.kind = kind == NETIO_TLS ? STACK_TLS_CLIENT : STACK_TCP_CLIENT,
 			.stages = &stages,
 			.ops = &stream_session_ops,
 			.owner = stream,

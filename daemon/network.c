@@ -14,6 +14,9 @@
 #include "daemon/bind.h"
 #include "daemon/clock.h"
 #include "daemon/conns.h"
+#include "daemon/tls/client.h"
+#include "daemon/tls/credentials.h"
+#include "daemon/transport/http2.h"
 #include "daemon/transport/proxyv2.h"
 #include "daemon/transport/stacks.h"
 #include "daemon/transport/turn.h"
@@ -245,11 +248,9 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 static int serve_stream(struct network_listener *ls)
 {
 	struct network *net = ls->net;
-	if (ls->ep.flags.tls || ls->ep.flags.http) {
-		close(ls->ep.fd);
-		return kr_error(ENOTSUP);
-	}
-	ls->kind = STACK_TCP_SERVER;
+	ls->kind = ls->ep.flags.http  ? STACK_DOH_SERVER
+		   : ls->ep.flags.tls ? STACK_TLS_SERVER
+				      : STACK_TCP_SERVER;
 	int ret = uv_poll_init(net->loop, &ls->accept, ls->ep.fd);
 	if (ret < 0) {
 		close(ls->ep.fd);
@@ -618,6 +619,62 @@ void network_proxy_foreach(struct network *net, void (*fn)(const char *subnet, v
 	}
 }
 
+/* ---- TLS, HTTP ---- */
+
+int network_tls_load(struct network *net, const char *cert_file, const char *key_file,
+		const char **why)
+{
+	struct tls_credentials *creds = NULL;
+	int ret = tls_credentials_load(cert_file, key_file, &creds, why);
+	if (ret != 0)
+		return ret;
+	tls_credentials_unref(net->tls_server->credentials);
+	net->tls_server->credentials = creds;
+	return kr_ok();
+}
+
+bool network_tls_files(const struct network *net, const char **cert_file, const char **key_file)
+{
+	const struct tls_credentials *creds = net->tls_server->credentials;
+	if (!creds || !creds->cert_file)
+		return false;
+	*cert_file = creds->cert_file;
+	*key_file = creds->key_file;
+	return true;
+}
+
+int network_tls_ticket_secret(struct network *net, const void *secret, size_t len)
+{
+	return tls_server_set_secret(net->tls_server, secret, len);
+}
+
+void network_tls_hostname(struct network *net, const char *(*hostname)(void *baton), void *baton)
+{
+	net->tls_server->hostname = hostname;
+	net->tls_server->hostname_baton = baton;
+}
+
+void network_doh_headers_reset(struct network *net)
+{
+	for (size_t i = 0; i < net->http->headers.len; ++i)
+		free(net->http->headers.at[i]);
+	array_clear(net->http->headers);
+}
+
+int network_doh_headers_add(struct network *net, const char *name)
+{
+	char *copy = strdup(name);
+	if (copy && array_push(net->http->headers, copy) >= 0)
+		return kr_ok();
+	free(copy);
+	return kr_error(ENOMEM);
+}
+
+const char *network_doh_header(const struct network *net, size_t i)
+{
+	return i < net->http->headers.len ? net->http->headers.at[i] : NULL;
+}
+
 /* ---- draining ---- */
 
 /** A socket of our port that is not read would swallow what others could answer. */
@@ -675,9 +732,13 @@ void network_init(struct network *net, struct uv_loop_s *loop, int tcp_backlog)
 	net->conns_max = NETWORK_CONNS_MAX;
 	net->conns_prefix_max = NETWORK_CONNS_PREFIX_MAX;
 	net->proxy = calloc(1, sizeof(*net->proxy));
+	net->tls_server = calloc(1, sizeof(*net->tls_server));
+	net->tls_clients = calloc(1, sizeof(*net->tls_clients));
+	net->http = calloc(1, sizeof(*net->http));
 	struct network_private *priv = net->priv = calloc(1, sizeof(*priv));
-	if (!net->proxy || !priv)
+	if (!net->proxy || !net->tls_server || !net->tls_clients || !net->http || !priv)
 		abort();
+	tls_server_init(net->tls_server);
 	if (!loop) /* nothing can be listened on: tests without sockets */
 		return;
 	priv->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -707,6 +768,13 @@ void network_deinit(struct network *net)
 	proxy_peers_clear(net->proxy);
 	free(net->proxy);
 	net->proxy = NULL;
+	/* Stacks that are still being closed do not look at these any more. */
+	tls_server_deinit(net->tls_server);
+	free(net->tls_server);
+	tls_clients_clear(net->tls_clients);
+	free(net->tls_clients);
+	network_doh_headers_reset(net);
+	free(net->http);
 	net->priv = NULL;
 	if (!net->loop) {
 		free(priv);

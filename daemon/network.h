@@ -20,7 +20,10 @@ struct network;
 struct network_listener;
 struct network_conn;
 struct proxy_peers;
-struct tls_credentials;
+struct tls_clients;
+struct tls_client_param;
+struct tls_server;
+struct http2_param;
 struct turn;
 
 /** Default of network::conns_max, B-42. */
@@ -73,8 +76,6 @@ struct network {
 	trie_t *endpoint_kinds; /**< kind -> Lua reference of its handler; the engine's own */
 	bool missing_kind_is_error; /**< true once configuration is over */
 
-	struct tls_credentials *tls_credentials; /**< daemon/tls/credentials.h */
-	trie_t *tls_client_params;
 	struct net_tcp_param tcp;
 	int tcp_backlog;
 	struct net_buflens listen_tcp_buflens, listen_udp_buflens;
@@ -84,6 +85,9 @@ struct network {
 	struct network_stats stats;
 
 	/* The room's own. */
+	struct tls_server *tls_server;	 /**< daemon/tls/credentials.h */
+	struct tls_clients *tls_clients; /**< daemon/tls/client.h */
+	struct http2_param *http;	 /**< daemon/transport/http2.h */
 	network_kind_f kind_handler;
 	void *kind_baton;
 	struct proxy_peers *proxy;
@@ -134,6 +138,27 @@ size_t network_conns(const struct network *net);
  * @param prog_fd  file descriptor of a loaded eBPF program; -1: detach
  */
 int network_bpf(struct network *net, int prog_fd);
+
+/** @name TLS and HTTP of our servers @{ */
+/**
+ * Use a certificate (chain) and key from PEM files for new connections (net.tls).
+ * @param[out] why  reason of a failure; the present ones stay in use then
+ */
+int network_tls_load(struct network *net, const char *cert_file, const char *key_file,
+		const char **why);
+/** @return false if none is configured */
+bool network_tls_files(const struct network *net, const char **cert_file, const char **key_file);
+/** Secret of session tickets, 32 to 1024 octets; NULL: random. @return 0 or kr_error(EINVAL) */
+int network_tls_ticket_secret(struct network *net, const void *secret, size_t len);
+/** Set where the name in a certificate made on the spot comes from. */
+void network_tls_hostname(struct network *net, const char *(*hostname)(void *baton), void *baton);
+/** Headers of DoH requests that are kept for qsource.headers (net.doh_headers). @{ */
+void network_doh_headers_reset(struct network *net);
+int network_doh_headers_add(struct network *net, const char *name);
+/** @return NULL behind the last one */
+const char *network_doh_header(const struct network *net, size_t i);
+/** @} */
+/** @} */
 
 /** @name Peers allowed to speak PROXYv2 (net.proxy_allowed) @{ */
 /** Forget all. */

@@ -91,9 +91,20 @@ static void close_and_tell(struct session *s, int err)
 		s->ops->closed(s, err);
 }
 
+static void say_goodbye(struct session *s);
+
+/** A stage that broke off (EPROTO) has told the peer why; that has to reach it. */
 static void on_failed(struct stack *stack, int err)
 {
-	close_and_tell(session_of(stack), err);
+	struct session *s = session_of(stack);
+	if (err != kr_error(EPROTO) || s->fin_ms) {
+		close_and_tell(s, err);
+	} else if (s->is_outgoing) {
+		stack_event(stack, STAGE_FLUSH);
+		close_and_tell(s, err);
+	} else {
+		say_goodbye(s);
+	}
 }
 
 bool session_is_closing(const struct session *s)

@@ -2,8 +2,10 @@
 #include "daemon/transport/stacks.h"
 
 #include "daemon/transport/dns_frame.h"
+#include "daemon/transport/http2.h"
 #include "daemon/transport/proxyv2.h"
 #include "daemon/transport/tcp.h"
+#include "daemon/transport/tls.h"
 #include "daemon/transport/udp.h"
 
 /** Field of stack_params that a stage gets. */
@@ -16,7 +18,13 @@ static const struct row {
 		[STACK_UDP_SERVER] = {{&udp_stage, PARAM(udp)}, {&proxyv2_dgram_stage, PARAM(proxy)}},
 		[STACK_TCP_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
 				{&dns_frame_stage, 0}},
+		[STACK_TLS_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
+				{&tls_stage, PARAM(tls)}, {&dns_frame_stage, 0}},
+		[STACK_DOH_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
+				{&tls_stage, PARAM(tls)}, {&http2_stage, PARAM(http)}},
 		[STACK_TCP_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&dns_frame_stage, 0}},
+		[STACK_TLS_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&tls_stage, PARAM(tls)},
+				{&dns_frame_stage, 0}},
 };
 
 static size_t collect(enum stack_kind kind, const struct stack_params *params,

@@ -9,7 +9,10 @@
 enum stack_kind {
 	STACK_UDP_SERVER,
 	STACK_TCP_SERVER,
+	STACK_TLS_SERVER,
+	STACK_DOH_SERVER,
 	STACK_TCP_CLIENT,
+	STACK_TLS_CLIENT,
 	STACK_KIND_COUNT
 };
 
@@ -17,6 +20,8 @@ enum stack_kind {
 struct stack_params {
 	const struct udp_param *udp;
 	const struct tcp_param *tcp;
+	const struct tls_param *tls;
+	const struct http2_param *http;
 	const struct proxy_peers *proxy; /**< lent for the life of the stack */
 };
 

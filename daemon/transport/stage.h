@@ -58,6 +58,8 @@ struct stage_facts {
 	struct kr_request_qsource_flags comm_flags; /**< how the peer came */
 	int32_t stream_id;			    /**< or -1 */
 	const kr_http_header_array_t *headers;	    /**< NULL = none */
+	uint32_t max_age_s; /**< downwards: how long the answer may be kept by HTTP caches */
+	bool is_malformed;  /**< downwards, without an answer: because the message was no DNS query */
 };
 
 /** Whoever stands on top of a stack. */

@@ -195,10 +195,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		tcp->watched = 0;
 		events = tcp->is_connecting ? UV_WRITABLE : UV_READABLE;
 	}
-	if (tcp->is_connecting && (events & UV_WRITABLE))
+	if (tcp->is_connecting && (events & UV_WRITABLE)) {
 		ret = on_connected(tcp);
-	else if (events & UV_WRITABLE)
+	} else if (events & UV_WRITABLE) {
 		ret = flush(tcp);
+		stage_want_flush(tcp->st); /* stages above may have held back more */
+	}
 	if (ret == 0 && (events & UV_READABLE) && !stack->is_closing)
 		ret = read_input(tcp);
 	if (ret == 0 && status < 0)
