@@ -28,6 +28,10 @@
  * (F-22). */
 #define PATIENT_TIMEOUTS 3
 #define IMPATIENT_TIMEOUT_MS 200
+/** Age of a request at which stale data may be used instead (RFC 8767 section 5): no wait lasts
+ * longer without a look at them. */
+#define STALE_AGE_MS 1800
+#define STALE_SLACK_MS 100
 /** Failed look-ups after which the other address type is tried. */
 #define LOOKUPS_ONE_TYPE 3
 
@@ -48,6 +52,7 @@ struct iter_state {
 	unsigned lookups_failed; /**< in a row */
 	size_t addrs_len;        /**< of all servers: grows when a look-up succeeds */
 	bool are_delegations_asked;
+	bool was_cut_short; /**< a wait, for the sake of stale data */
 };
 
 /** An address that could be asked now. */
@@ -323,6 +328,19 @@ static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, boo
 	return timeout;
 }
 
+/** Cut a wait short that would last beyond the time for stale data; once in a query. */
+static bool cut_for_stale(struct kr_query *qry, unsigned *timeout_ms)
+{
+	const uint64_t now = qry->request->ctx->now_ms;
+	const uint64_t look = qry->creation_time_mono + STALE_AGE_MS;
+	if (state_of(qry)->was_cut_short || now + STALE_SLACK_MS >= look ||
+		now + *timeout_ms <= look + STALE_SLACK_MS)
+		return false;
+	state_of(qry)->was_cut_short = true;
+	*timeout_ms = look - now + 1;
+	return true;
+}
+
 /** Would looking the name up only lead back to the servers whose addresses are missing or were
  * tried? */
 static bool leads_back(const struct kr_query *qry, const struct ns_state *ns)
@@ -440,9 +458,15 @@ static struct kr_transport *choose_address(struct kr_query *qry, const struct ca
 	if (!best)
 		return NULL;
 	const bool is_last = all->tries_left == 1 && !pick_lookup(qry, true).ns;
-	return selection_take(qry, best->tried, best->ns->name,
-		best->is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP,
-		timeout_of(qry, best, is_last));
+	unsigned timeout_ms = timeout_of(qry, best, is_last);
+	const bool is_cut = !best->is_stream && cut_for_stale(qry, &timeout_ms);
+	struct kr_transport *transport = selection_take(qry, best->tried, best->ns->name,
+		best->is_stream ? KR_TRANSPORT_TCP : KR_TRANSPORT_UDP, timeout_ms);
+	if (transport && is_cut) { /* it was no fair try: there will be another one */
+		transport->timeout_capped = true;
+		best->tried->udp -= 1;
+	}
+	return transport;
 }
 
 static struct kr_transport *choose_any(struct kr_query *qry)
