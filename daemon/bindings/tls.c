@@ -213,6 +213,12 @@ static const char *certificate_hostname(void *baton)
 	return engine_hostname(baton);
 }
 
+/** What the worker has to know to ask that server over TLS; NULL: it is not asked over TLS. */
+static const void *params_of(struct worker_ctx *worker, const struct sockaddr *addr)
+{
+	return tls_clients_find(the_engine->net.tls_clients, addr);
+}
+
 void luab_tls(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -230,4 +236,5 @@ void luab_tls(lua_State *L)
 	luaL_setfuncs(L, functions, 0);
 	lua_pop(L, 1);
 	network_tls_hostname(&the_engine->net, certificate_hostname, the_engine);
+	the_engine->worker.tls_params = params_of;
 }
