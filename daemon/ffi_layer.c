@@ -206,6 +206,17 @@ bool ffi_layer_is_lua(const struct kr_module *module)
 	return module->init == lua_module_init;
 }
 
+int ffi_layer_set_skippable(struct engine *engine, struct kr_module *module, bool is_skippable)
+{
+	struct lua_module *lm = ffi_layer_is_lua(module) ? module->data : NULL;
+	if (!lm)
+		return kr_error(ENOTSUP);
+	if (!lm->api || lm->api->is_skippable == is_skippable)
+		return kr_ok();
+	lm->api->is_skippable = is_skippable;
+	return kr_modules_changed(&engine->resolver);
+}
+
 void ffi_layer_push(struct engine *engine, const struct kr_module *module)
 {
 	const struct lua_module *lm = module->data;

@@ -30,6 +30,11 @@ int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *
 bool ffi_layer_is_lua(const struct kr_module *module);
 /** Run the deinit function and let go of the module's references. */
 void ffi_layer_unload(struct engine *engine, struct kr_module *module);
+/**
+ * Say whether the hooks of a Lua module need not see repeated answers (kr_layer_api::is_skippable).
+ * @return 0; kr_error(ENOTSUP) it is a C module, which knows by itself
+ */
+int ffi_layer_set_skippable(struct engine *engine, struct kr_module *module, bool is_skippable);
 /** Push the module's table. */
 void ffi_layer_push(struct engine *engine, const struct kr_module *module);
 

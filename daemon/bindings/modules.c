@@ -58,6 +58,19 @@ static int modules_unload(lua_State *L)
 	return ret == 0 ? luab_true(L) : luab_oserror(L, ret);
 }
 
+/** modules.set_skippable(name, boolean): may answers be repeated without asking the module's hooks?
+ */
+static int modules_set_skippable(lua_State *L)
+{
+	struct kr_module *module =
+		lua_type(L, 1) == LUA_TSTRING ? find_module(lua_tostring(L, 1)) : NULL;
+	if (lua_gettop(L) != 2 || lua_type(L, 2) != LUA_TBOOLEAN)
+		return luab_error(L, "expected modules.set_skippable(string name, boolean)");
+	int ret = module ? ffi_layer_set_skippable(the_engine, module, lua_toboolean(L, 2))
+			 : kr_error(ENOENT);
+	return ret == 0 ? luab_true(L) : luab_oserror(L, ret);
+}
+
 /* ---- C modules as tables ---- */
 
 /** Argument of a property: nil, JSON for tables and booleans, else text. Stays on the Lua stack. */
@@ -204,6 +217,7 @@ void luab_modules(lua_State *L)
 		{"list", modules_list},
 		{"load", modules_load},
 		{"unload", modules_unload},
+		{"set_skippable", modules_set_skippable},
 		{NULL, NULL},
 	};
 	luab_register(L, "modules", functions);

@@ -88,6 +88,17 @@ test('modules that cannot be loaded', function ()
 	boom(modules.load, { 'mod_bad_layer' }, 'ERROR: ')
 end)
 
+test('modules say whether their hooks may be skipped', function ()
+	provide('mod_skip', function () return { layer = { is_skippable = true, begin = function () end } } end)
+	modules.load('mod_skip')
+	same(modules.set_skippable('mod_skip', false), true)
+	same(modules.set_skippable('mod_skip', true), true)
+	boom(modules.set_skippable, { 'nosuch', true }, 'ERROR: No such file or directory')
+	boom(modules.set_skippable, { 'iterate', true }, 'ERROR: ')
+	boom(modules.set_skippable, { 'mod_skip' }, 'ERROR: ')
+	modules.unload('mod_skip')
+end)
+
 test('a module is reloaded from its file', function ()
 	local n = 0
 	provide('mod_again', function () n = n + 1; return { n = n } end)
