@@ -16,7 +16,7 @@ def replay(target, corpus, runs):
     """One target over its corpus; returns the text of a failure, or None."""
     with tempfile.TemporaryDirectory() as scratch:  # libFuzzer adds what it finds to the folder named first
         folders = [scratch, str(corpus)] if corpus.is_dir() else [scratch]
-        done = subprocess.run([target, f'-runs={runs}', '-seed=1', '-timeout=10', '-rss_limit_mb=1024',
+        done = subprocess.run([target, f'-runs={runs}', '-max_total_time=30', '-seed=1', '-timeout=10', '-rss_limit_mb=1024',
                                f'-artifact_prefix={tempfile.gettempdir()}/', *folders],
                               capture_output=True, text=True, errors='replace')
     return None if done.returncode == 0 else done.stderr[-4000:]
@@ -34,7 +34,7 @@ def main():
         corpus = HERE / 'corpus' / source.stem.removeprefix('fuzz_')
         problem = replay(pathlib.Path(args.build) / 'tests/fuzz' / source.stem, corpus, args.runs)
         case = xml.SubElement(suite, 'testcase', classname='fuzz', name=source.stem, time=f'{time.monotonic() - begin:.2f}')
-        print(f'{source.stem}: {"FAILED" if problem else "ok"}', flush=True)
+        print(f'{source.stem}: {"FAILED" if problem else "ok"} ({time.monotonic() - begin:.0f} s)', flush=True)
         if problem:
             failed += 1
             print(problem)
