@@ -69,6 +69,9 @@ struct kr_cdb_api {
 	/** Nearest entry at or before *key. @return 0 equal, > 0 smaller, < 0 error (ENOENT) */
 	int (*read_leq)(kr_cdb_pt db, struct kr_cdb_stats *stat, knot_db_val_t *key,
 			knot_db_val_t *val);
+	/** Entries after a key (NULL: from the first) in order. NULL: not provided. @return how many */
+	int (*scan)(kr_cdb_pt db, struct kr_cdb_stats *stat, const knot_db_val_t *after,
+			knot_db_val_t keyval[][2], int maxcount);
 	double (*usage_percent)(kr_cdb_pt db);
 	size_t (*get_maxsize)(kr_cdb_pt db);
 	/** Is the file still the one we opened, with the size we know? @return 0 ok, 1 reopened, < 0 error */

@@ -2,11 +2,13 @@
 
 #include "lib/cache/cache.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 #include <libknot/rrtype/rrsig.h>
 
 #include "lib/cache/cache_impl.h"
+#include "lib/cache/usage.h"
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/rplan.h"
@@ -58,10 +60,10 @@ static int version_check(struct kr_cache *cache)
 	int ret = cache->api->read(cache->db, &cache->stats, &key, &val, 1);
 	if (ret == 0 && val.len == sizeof(ours) && memcmp(val.data, &ours, sizeof(ours)) == 0)
 		return kr_ok();
-	if (ret != 0 && ret != kr_error(ENOENT))
+	if (ret != 0 && ret != kr_error(ENOENT) && ret != kr_error(EILSEQ))
 		return ret;
-	int count = cache->api->count(cache->db, &cache->stats);
-	if (ret == 0 || count > 1) {
+	int count = ret == kr_error(ENOENT) ? cache->api->count(cache->db, &cache->stats) : INT_MAX;
+	if (count > 1) {
 		kr_log_info(CACHE, "cache was written by an incompatible version, clearing it\n");
 		ret = cache->api->clear(cache->db, &cache->stats);
 		if (ret != 0)
@@ -92,6 +94,8 @@ int kr_cache_open(struct kr_cache *cache, const struct kr_cdb_api *api, struct k
 	ret = version_check(cache);
 	if (ret != 0)
 		kr_cache_close(cache);
+	else if (cache->api->path)
+		cache->usage = cache_usage_open(cache->api->path(cache->db));
 	return ret;
 }
 
@@ -101,6 +105,8 @@ void kr_cache_close(struct kr_cache *cache)
 		return;
 	cache->api->close(cache->db, &cache->stats);
 	cache->db = NULL;
+	cache_usage_close(cache->usage);
+	cache->usage = NULL;
 }
 
 int kr_cache_commit(struct kr_cache *cache)

@@ -32,6 +32,7 @@ struct kr_cache {
 	uint64_t corrupt;	       /**< entries dropped because they could not be decoded */
 	uint64_t full;		       /**< writes refused by a full store */
 	uint32_t health_checked_s;     /**< wall time of the last check */
+	uint8_t *usage;		       /**< counters of use, shared by processes; NULL = none */
 };
 
 /** What a direct look-up found; raw pointers are valid until the next commit or write. */

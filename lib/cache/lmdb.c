@@ -78,6 +78,7 @@ struct lmdb {
 	struct mempool *pool;
 	size_t pending_bytes;
 	bool was_emptied; /**< since the last commit */
+	bool is_damaged;  /**< a read has met structures that cannot be: replace at the next chance */
 };
 
 /** A removal that waits. Its address is what counts. */
@@ -324,6 +325,7 @@ static int replace(struct lmdb *db, bool only_if_ours)
 	}
 	if (ret == 0)
 		ret = env_open_once(db);
+	db->is_damaged = false;
 	close(lock); /* frees the lock */
 	return ret;
 }
@@ -415,6 +417,12 @@ static int settle(struct lmdb *db, struct kr_cdb_stats *stat)
 	return ret == 0 ? reader_renew(db) : ret;
 }
 
+static int read_failed(struct lmdb *db, int ret)
+{
+	db->is_damaged |= is_broken(ret);
+	return ret;
+}
+
 static int read_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
 		knot_db_val_t *val)
 {
@@ -439,7 +447,7 @@ static int read_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_va
 		ret = MDB_CORRUPTED;
 	if (ret != 0) {
 		stat->read_miss += 1;
-		return lmdb_error(ret);
+		return read_failed(db, lmdb_error(ret));
 	}
 	*val = (knot_db_val_t){.data = v.mv_data, .len = v.mv_size};
 	return kr_ok();
@@ -490,12 +498,53 @@ static int cdb_read_leq(
 		ret = kr_error(EILSEQ);
 	if (ret < 0) {
 		stat->read_leq_miss += 1;
-		return ret;
+		return read_failed(db, ret);
 	}
 	if (ret > 0)
 		*key = (knot_db_val_t){.data = k.mv_data, .len = k.mv_size};
 	*val = (knot_db_val_t){.data = v.mv_data, .len = v.mv_size};
 	return ret;
+}
+
+/** Copy out what a cursor meets from here on, as long as keys begin with the prefix. */
+static int collect(struct lmdb *db, MDB_cursor *cursor, MDB_val *k, MDB_val *v,
+		const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
+{
+	int found = 0;
+	int ret = 0;
+	while (ret == 0 && found < maxcount) {
+		if (!is_sane(db, k) || !is_sane(db, v) || k->mv_size < prefix->len ||
+				memcmp(k->mv_data, prefix->data, prefix->len) != 0)
+			break;
+		keyval[found][0] = (knot_db_val_t){.data = k->mv_data, .len = k->mv_size};
+		keyval[found][1] = (knot_db_val_t){.data = v->mv_data, .len = v->mv_size};
+		found += 1;
+		ret = mdb_cursor_get(cursor, k, v, MDB_NEXT);
+	}
+	return ret == 0 || ret == MDB_NOTFOUND ? found : lmdb_error(ret);
+}
+
+/** Entries from a key on. @param is_after the key itself is left out */
+static int collect_from(struct lmdb *db, const knot_db_val_t *from, bool is_after,
+		const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
+{
+	MDB_cursor *cursor;
+	int ret = mdb_cursor_open(db->reader, db->dbi, &cursor);
+	if (ret != 0)
+		return lmdb_error(ret);
+	MDB_val k = {from->len, from->data}, v;
+	db->is_inside = true;
+	ret = mdb_cursor_get(cursor, &k, &v, from->len > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	if (ret == 0 && is_after && k.mv_size == from->len &&
+			memcmp(k.mv_data, from->data, from->len) == 0)
+		ret = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+	if (ret == 0)
+		ret = collect(db, cursor, &k, &v, prefix, keyval, maxcount);
+	else
+		ret = ret == MDB_NOTFOUND ? 0 : lmdb_error(ret);
+	mdb_cursor_close(cursor);
+	db->is_inside = false;
+	return read_failed(db, ret);
 }
 
 static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t *key,
@@ -504,32 +553,22 @@ static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t 
 	struct lmdb *db = handle;
 	stat->match += 1;
 	int ret = settle(db, stat);
+	if (ret == 0)
+		ret = collect_from(db, key, false, key, keyval, maxcount);
+	if (ret == 0)
+		stat->match_miss += 1;
+	return ret;
+}
+
+static int cdb_scan(kr_cdb_pt handle, struct kr_cdb_stats *stat, const knot_db_val_t *after,
+		knot_db_val_t keyval[][2], int maxcount)
+{
+	static const knot_db_val_t none = {.data = "", .len = 0};
+	struct lmdb *db = handle;
+	int ret = settle(db, stat);
 	if (ret != 0)
 		return ret;
-	MDB_cursor *cursor;
-	ret = mdb_cursor_open(db->reader, db->dbi, &cursor);
-	if (ret != 0)
-		return lmdb_error(ret);
-	MDB_val k = {key->len, key->data}, v;
-	int found = 0;
-	db->is_inside = true;
-	ret = mdb_cursor_get(cursor, &k, &v, key->len > 0 ? MDB_SET_RANGE : MDB_FIRST);
-	while (ret == 0 && found < maxcount) {
-		if (!is_sane(db, &k) || !is_sane(db, &v) || k.mv_size < key->len ||
-				memcmp(k.mv_data, key->data, key->len) != 0)
-			break;
-		keyval[found][0] = (knot_db_val_t){.data = k.mv_data, .len = k.mv_size};
-		keyval[found][1] = (knot_db_val_t){.data = v.mv_data, .len = v.mv_size};
-		found += 1;
-		ret = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
-	}
-	mdb_cursor_close(cursor);
-	db->is_inside = false;
-	if (ret != 0 && ret != MDB_NOTFOUND)
-		return lmdb_error(ret);
-	if (found == 0)
-		stat->match_miss += 1;
-	return found;
+	return collect_from(db, after ? after : &none, after != NULL, &none, keyval, maxcount);
 }
 
 static int cdb_count(kr_cdb_pt handle, struct kr_cdb_stats *stat)
@@ -544,15 +583,15 @@ static int cdb_count(kr_cdb_pt handle, struct kr_cdb_stats *stat)
 	return ret == 0 ? (int)KR_MIN(st.ms_entries, INT_MAX) : lmdb_error(ret);
 }
 
-/** Pages on LMDB's free list, which is a database of its own: number 0. */
-static size_t free_pages(MDB_txn *txn)
+/** Pages on LMDB's free list, which is a database of its own: number 0. @param max a sound file has less */
+static size_t free_pages(MDB_txn *txn, size_t max)
 {
 	MDB_cursor *cursor;
 	if (mdb_cursor_open(txn, 0, &cursor) != 0)
 		return 0;
 	size_t pages = 0;
 	MDB_val k, v;
-	while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0) {
+	while (pages <= max && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0) {
 		size_t count = 0;
 		if (v.mv_size >= sizeof(count))
 			memcpy(&count, v.mv_data, sizeof(count));
@@ -572,7 +611,7 @@ static double cdb_usage_percent(kr_cdb_pt handle)
 		return 0;
 	const size_t used = info.me_last_pgno + 1;
 	db->is_inside = true;
-	const size_t unused = free_pages(db->reader);
+	const size_t unused = free_pages(db->reader, used);
 	db->is_inside = false;
 	const double bytes = (double)(used > unused ? used - unused : 0) * st.ms_psize;
 	return bytes / info.me_mapsize * 100;
@@ -667,9 +706,8 @@ static int drop_all(struct lmdb *db)
 /** Empty the store: drop the records, or if even that does not fit, the file. */
 static int empty(struct lmdb *db)
 {
-	int ret = drop_all(db);
-	if (ret == 0)
-		return ret;
+	if (!db->is_damaged && drop_all(db) == 0)
+		return kr_ok();
 	return replace(db, true);
 }
 
@@ -693,10 +731,10 @@ static int write_after_emptying(struct lmdb *db, struct kr_cdb_stats *stat)
 /** Send what waits to the file. It is forgotten even if that fails: it is only a cache. */
 static int flush(struct lmdb *db, struct kr_cdb_stats *stat)
 {
-	if (!has_pending(db))
+	if (!has_pending(db) && !db->is_damaged)
 		return kr_ok();
 	stat->commit += 1;
-	int ret = write_pending(db);
+	int ret = db->is_damaged ? kr_error(EILSEQ) : write_pending(db);
 	if (ret == kr_error(ENOSPC)) {
 		ret = write_after_emptying(db, stat);
 	} else if (is_broken(ret)) {
@@ -940,6 +978,7 @@ const struct kr_cdb_api *kr_cdb_lmdb(void)
 			.remove = cdb_remove,
 			.match = cdb_match,
 			.read_leq = cdb_read_leq,
+			.scan = cdb_scan,
 			.usage_percent = cdb_usage_percent,
 			.get_maxsize = cdb_get_maxsize,
 			.check_health = cdb_check_health,

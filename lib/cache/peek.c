@@ -7,6 +7,7 @@
 #include <libknot/wire.h>
 
 #include "lib/cache/chain.h"
+#include "lib/cache/usage.h"
 #include "lib/rplan.h"
 
 /** RRsets tried for ANY, most wanted first. */
@@ -55,6 +56,7 @@ static int get(struct peek *peek, const struct cache_key *key, uint8_t min_rank)
 	const int32_t ttl = usable_ttl(peek, peek->q->type, &stale);
 	if (ttl < 0 || (ttl == 0 && !stale))
 		return kr_error(ENOENT);
+	cache_usage_touch(peek->cache->usage, key->data, key->len);
 	struct cache_answer *answer = peek->answer;
 	peek->ttl = ttl;
 	answer->count = answer->answer_count = 0; /* each entry starts over */

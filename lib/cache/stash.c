@@ -100,6 +100,8 @@ static int stash_expanded(struct kr_cache *cache, const struct cache_message *ms
 	entry.count = 1;
 	entry.sets[0] = cache_set_from(set->rr, set->sigs);
 	add_proofs(&entry, msg);
+	if (entry.count == 1)
+		return kr_ok(); /* its proof may not be kept: without it the answer would not be whole */
 	return put_whole(cache, &key, &entry);
 }
 

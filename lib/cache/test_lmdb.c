@@ -285,6 +285,8 @@ static int in_child(struct fixture *f, int (*run)(struct fixture *f))
 		sigaction(SIGBUS, &sa, NULL);
 		sigaction(SIGSEGV, &sa, NULL);
 		signal(SIGABRT, on_abort);
+		signal(SIGALRM, on_abort); /* pages may lead in a circle: the watchdog's part */
+		alarm(3);
 		_exit(run(f));
 	}
 	int status = 0;
@@ -316,7 +318,11 @@ static void damaged_file_costs_one_process_at_most(void **state)
 {
 	struct fixture *f = *state;
 	int crashes = 0;
+	char path[128];
+	fixture_file(path, sizeof(path), f, "data.mdb");
 	for (int i = 0; i < rounds(60); ++i) {
+		kr_cache_close(&f->cache);
+		unlink(path);
 		fixture_open(f, 4 << 20);
 		fill(f);
 		kr_cache_close(&f->cache);
@@ -615,7 +621,7 @@ static void enlarged_file_is_adopted(void **state)
 static void removed_directory_is_survived(void **state)
 {
 	struct fixture *f = *state;
-	static const char *const files[] = {"data.mdb", "lock.mdb", "krcachelock"};
+	static const char *const files[] = {"data.mdb", "lock.mdb", "krcachelock", "usage"};
 	fill(f);
 	for (size_t i = 0; i < KR_COUNT_OF(files); ++i) {
 		char path[128];

@@ -55,7 +55,7 @@ static inline void fixture_file(char *path, size_t len, const struct fixture *f,
 
 static inline int fixture_teardown(void **state)
 {
-	static const char *const files[] = {"data.mdb", "lock.mdb", "krcachelock"};
+	static const char *const files[] = {"data.mdb", "lock.mdb", "krcachelock", "usage"};
 	struct fixture *f = *state;
 	kr_cache_close(&f->cache);
 	for (size_t i = 0; i < KR_COUNT_OF(files); ++i) {
