@@ -28,6 +28,8 @@
 #define ACCEPT_MAX 32
 /** How long nothing is accepted when there are no file descriptors left. */
 #define ACCEPT_REST_MS 100
+/** How often waiting handshakes are looked at. */
+#define HANDSHAKE_STEP_MS 5
 /** Size of the error text given out. */
 #define ERR_TEXT_LEN 256
 
@@ -55,6 +57,7 @@ struct network_private {
 	struct turn *turn;
 	struct conns *conns;
 	uv_timer_t rest; /**< until accepting goes on */
+	uv_timer_t work; /**< wakes the loop while handshakes wait for processor time */
 	int spare_fd;	 /**< to be able to refuse when there are no more */
 	bool is_resting;
 	bool is_draining;
@@ -677,6 +680,11 @@ const char *network_doh_header(const struct network *net, size_t i)
 
 /* ---- draining ---- */
 
+/** What there is to do is done at the end of the turn. */
+static void on_work(uv_timer_t *timer)
+{
+}
+
 /** A socket of our port that is not read would swallow what others could answer. */
 static void drain_udp(struct network_listener *ls)
 {
@@ -690,7 +698,11 @@ static void drain_udp(struct network_listener *ls)
 static void on_turn_end(void *baton)
 {
 	struct network *net = baton;
-	net->stats.udp_send_drops = net->priv->turn->udp_drops;
+	struct network_private *priv = net->priv;
+	net->stats.udp_send_drops = priv->turn->udp_drops;
+	if (net->tls_server->waiting && tls_server_work(net->tls_server, uv_now(net->loop)) &&
+			!uv_is_active((uv_handle_t *)&priv->work))
+		uv_timer_start(&priv->work, on_work, HANDSHAKE_STEP_MS, 0);
 	if (!net->priv->is_draining)
 		return;
 	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
@@ -750,11 +762,19 @@ void network_init(struct network *net, struct uv_loop_s *loop, int tcp_backlog)
 	priv->turn->on_end_baton = net;
 	uv_timer_init(loop, &priv->rest);
 	priv->rest.data = net;
+	uv_timer_init(loop, &priv->work);
+	priv->work.data = priv;
+}
+
+static void on_work_closed(uv_handle_t *handle)
+{
+	free(handle->data);
 }
 
 static void on_rest_closed(uv_handle_t *handle)
 {
-	free((char *)handle - offsetof(struct network_private, rest));
+	struct network_private *priv = handle->data;
+	uv_close((uv_handle_t *)&priv->work, on_work_closed);
 }
 
 void network_deinit(struct network *net)
@@ -784,5 +804,6 @@ void network_deinit(struct network *net)
 	turn_free(priv->turn);
 	if (priv->spare_fd >= 0)
 		close(priv->spare_fd);
+	priv->rest.data = priv;
 	uv_close((uv_handle_t *)&priv->rest, on_rest_closed);
 }

@@ -302,11 +302,14 @@ int tls_credentials_make(const char *hostname, struct tls_credentials **out)
 void tls_server_init(struct tls_server *server)
 {
 	memset(server, 0, sizeof(*server));
+	server->saved_us = TLS_HANDSHAKE_SAVED_US;
 	tls_server_set_secret(server, NULL, 0);
 }
 
 void tls_server_deinit(struct tls_server *server)
 {
+	while (server->waiting)
+		tls_waiter_cancel(server->waiting);
 	tls_credentials_unref(server->credentials);
 	explicit_bzero(server, sizeof(*server));
 }
@@ -356,6 +359,59 @@ int tls_server_set_secret(struct tls_server *server, const void *secret, size_t 
 	}
 	server->ticket_epoch = 0;
 	return kr_ok();
+}
+
+/* ---- admission of handshakes ---- */
+
+bool tls_server_may_work(struct tls_server *server, uint64_t now_ms)
+{
+	if (now_ms > server->saved_at_ms) {
+		const int64_t passed_ms = KR_MIN(now_ms - server->saved_at_ms, 10000);
+		server->saved_us += passed_ms * TLS_HANDSHAKE_SHARE;
+		server->saved_us = KR_MIN(server->saved_us, TLS_HANDSHAKE_SAVED_US);
+		server->saved_at_ms = now_ms;
+	}
+	return server->saved_us > 0;
+}
+
+void tls_server_charge(struct tls_server *server, int64_t used_us)
+{
+	server->saved_us -= used_us;
+}
+
+void tls_server_wait(struct tls_server *server, struct tls_waiter *waiter)
+{
+	if (waiter->server)
+		return;
+	waiter->server = server;
+	waiter->prev = NULL;
+	waiter->next = server->waiting;
+	if (waiter->next)
+		waiter->next->prev = waiter;
+	server->waiting = waiter;
+}
+
+void tls_waiter_cancel(struct tls_waiter *waiter)
+{
+	if (!waiter->server)
+		return;
+	if (waiter->prev)
+		waiter->prev->next = waiter->next;
+	else
+		waiter->server->waiting = waiter->next;
+	if (waiter->next)
+		waiter->next->prev = waiter->prev;
+	waiter->server = NULL;
+}
+
+bool tls_server_work(struct tls_server *server, uint64_t now_ms)
+{
+	while (server->waiting && tls_server_may_work(server, now_ms)) {
+		struct tls_waiter *waiter = server->waiting;
+		tls_waiter_cancel(waiter);
+		waiter->go(waiter);
+	}
+	return server->waiting != NULL;
 }
 
 int tls_server_ticket_key(struct tls_server *server, int64_t now_s, gnutls_datum_t *key)

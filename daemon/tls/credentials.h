@@ -26,6 +26,20 @@ struct tls_credentials {
 #define TLS_TICKET_SECRET_MIN 32
 #define TLS_TICKET_SECRET_MAX 1024
 
+/** Share of one processor that handshakes may take, per mille, and how much may be saved up, A-36. @{ */
+#define TLS_HANDSHAKE_SHARE 300
+#define TLS_HANDSHAKE_SAVED_US (300 * 1000)
+/** @} */
+
+struct tls_server;
+
+/** A handshake that has to wait for its turn; embedded in its owner. {0} does not wait. */
+struct tls_waiter {
+	struct tls_waiter *prev, *next;
+	struct tls_server *server; /**< NULL = not waiting */
+	void (*go)(struct tls_waiter *waiter);
+};
+
 /** All that a server endpoint needs. */
 struct tls_server {
 	struct tls_credentials *credentials; /**< NULL: made at first use */
@@ -35,6 +49,10 @@ struct tls_server {
 	size_t secret_len;
 	uint8_t ticket_key[64];	 /**< of ticket_epoch */
 	int64_t ticket_epoch;	 /**< 0 = no key yet */
+
+	int64_t saved_us;	 /**< processor time that handshakes may use */
+	uint64_t saved_at_ms;	 /**< when it was reckoned up */
+	struct tls_waiter *waiting; /**< the latest first: under a flood the oldest are lost anyway */
 };
 
 /**
@@ -60,5 +78,14 @@ void tls_server_deinit(struct tls_server *server);
 struct tls_credentials *tls_server_credentials(struct tls_server *server);
 /** @param secret  NULL = random @return 0 or kr_error(EINVAL) for a bad length */
 int tls_server_set_secret(struct tls_server *server, const void *secret, size_t len);
+/** @return true if there is processor time for handshakes left */
+bool tls_server_may_work(struct tls_server *server, uint64_t now_ms);
+/** A handshake has used processor time. */
+void tls_server_charge(struct tls_server *server, int64_t used_us);
+/** Have `go` called by tls_server_work() when there is time. */
+void tls_server_wait(struct tls_server *server, struct tls_waiter *waiter);
+void tls_waiter_cancel(struct tls_waiter *waiter);
+/** Let waiting handshakes go on. @return true if some still wait */
+bool tls_server_work(struct tls_server *server, uint64_t now_ms);
 /** Ticket key of the present epoch, 64 octets owned by the server. */
 int tls_server_ticket_key(struct tls_server *server, int64_t now_s, gnutls_datum_t *key);

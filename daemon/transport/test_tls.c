@@ -395,6 +395,34 @@ static void resumption_works_among_servers_with_one_secret(void **state)
 	tls_client_param_unref(param);
 }
 
+static void handshakes_wait_for_processor_time(void **state)
+{
+	struct tls_client_param *param = client_of(NULL, NULL, NULL);
+	struct pair pair;
+	assert_true(tls_server_may_work(&server, 1));
+	tls_server_charge(&server, TLS_HANDSHAKE_SAVED_US + 600);
+	start(&pair, param, "dot", "dot");
+	talk(&pair, 1);
+	assert_false(pair.client.is_open);
+	assert_int_equal(pair.server_ret, 0);
+	assert_true(tls_server_work(&server, 2)); /* one ms is not enough */
+	assert_int_equal(pair.server.out.len, 0);
+	assert_false(tls_server_work(&server, 100));
+	talk(&pair, 100000);
+	assert_true(pair.client.is_open && pair.server.is_open);
+	assert_int_equal(pair.server.stack->held_bytes, 0);
+	stop(&pair);
+
+	/* Gone while waiting. */
+	tls_server_charge(&server, TLS_HANDSHAKE_SAVED_US);
+	start(&pair, param, "dot", "dot");
+	talk(&pair, 100000);
+	assert_non_null(server.waiting);
+	stop(&pair);
+	assert_null(server.waiting);
+	tls_client_param_unref(param);
+}
+
 static void bad_files_are_refused(void **state)
 {
 	const char *why = NULL;
@@ -487,6 +515,7 @@ int main(void)
 			tls_test(other_protocols_are_refused_with_an_alert),
 			tls_test(garbage_gets_an_alert),
 			tls_test(resumption_works_among_servers_with_one_secret),
+			tls_test(handshakes_wait_for_processor_time),
 			tls_test(bad_files_are_refused),
 			tls_test(made_certificates_share_a_key_file),
 			tls_test(nonsense_about_servers_is_refused),

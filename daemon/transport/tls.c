@@ -7,6 +7,7 @@
 
 #include "daemon/tls/client.h"
 #include "daemon/tls/credentials.h"
+#include "daemon/transport/turn.h"
 #include "lib/log.h"
 
 /** Appended to the library's or the system's own policy. */
@@ -22,6 +23,10 @@ struct tls_state {
 	struct tls_credentials *credentials; /**< server: ours */
 	struct tls_client_param *client;     /**< client: the server's */
 	struct bytes in;		     /**< not yet pulled by the library */
+	struct tls_server *server;	     /**< we are the server and the handshake goes on */
+	struct tls_waiter waiter;	     /**< for processor time, see tls_server_wait() */
+	uint8_t *held;			     /**< what came while waiting */
+	size_t held_len;
 	uint8_t *out;			     /**< plaintext to be sent */
 	size_t out_len, out_cap;
 	int64_t key_updates_since;
@@ -79,9 +84,13 @@ static int on_key_update(gnutls_session_t session, unsigned int type, unsigned w
 	return ++tls->key_updates > TLS_KEY_UPDATES_MAX ? GNUTLS_E_UNEXPECTED_PACKET : 0;
 }
 
+static void on_turn_to_work(struct tls_waiter *waiter);
+
 static int start_server(struct tls_state *tls, const struct tls_param *param)
 {
 	gnutls_datum_t key;
+	tls->server = param->server;
+	tls->waiter.go = on_turn_to_work;
 	tls->credentials = tls_server_credentials(param->server);
 	if (!tls->credentials)
 		return kr_error(ENOENT);
@@ -167,10 +176,20 @@ static void keep_session(struct tls_state *tls)
 	tls->client->session = data;
 }
 
+static void drop_held(struct tls_state *tls)
+{
+	stage_hold(tls->st, tls->held_len, 0);
+	free(tls->held);
+	tls->held = NULL;
+	tls->held_len = 0;
+}
+
 static void tls_deinit(struct stage *st)
 {
 	struct tls_state *tls = stage_state(st);
 	keep_session(tls);
+	tls_waiter_cancel(&tls->waiter);
+	drop_held(tls);
 	stage_hold(st, tls->out_cap, 0);
 	if (tls->out)
 		explicit_bzero(tls->out, tls->out_cap);
@@ -239,6 +258,7 @@ static int fail(struct tls_state *tls, int code)
 static int on_authentic(struct tls_state *tls)
 {
 	struct stage_facts *facts = &tls->st->stack->facts;
+	tls->server = NULL;
 	if (tls->client && tls_client_verify(tls->client, tls->session) != 0)
 		return fail(tls, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR);
 	tls->is_open = true;
@@ -304,19 +324,83 @@ static int decrypt(struct tls_state *tls)
 	return kr_ok();
 }
 
-static int tls_up(struct stage *st, struct bytes in)
+static uint64_t now_ms(const struct tls_state *tls)
 {
-	struct tls_state *tls = stage_state(st);
+	const struct turn *turn = tls->st->stack->turn;
+	return turn ? uv_now(turn->loop) : 0;
+}
+
+static int64_t cpu_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
+}
+
+/** A server's part of a handshake, within the share of the processor that all of them have. */
+static int shake_hands_paid(struct tls_state *tls)
+{
+	struct tls_server *server = tls->server;
+	const int64_t before = cpu_us();
+	int ret = shake_hands(tls);
+	tls_server_charge(server, cpu_us() - before);
+	return ret;
+}
+
+/** Keep what cannot be looked at yet. */
+static int hold(struct tls_state *tls, struct bytes in)
+{
+	if (in.len > TLS_HELLO_MAX - tls->held_len)
+		return kr_error(ENOBUFS);
+	uint8_t *held = realloc(tls->held, tls->held_len + in.len);
+	if (!held)
+		return kr_error(ENOMEM);
+	int ret = stage_hold(tls->st, tls->held_len, tls->held_len + in.len);
+	memcpy(held + tls->held_len, in.at, in.len);
+	tls->held = held;
+	tls->held_len += in.len;
+	tls_server_wait(tls->server, &tls->waiter);
+	return ret;
+}
+
+static int take(struct tls_state *tls, struct bytes in)
+{
 	int ret = kr_ok();
-	if (tls->is_broken)
-		return kr_error(EPROTO);
 	tls->in = in;
 	if (!tls->is_open)
-		ret = shake_hands(tls);
+		ret = tls->server ? shake_hands_paid(tls) : shake_hands(tls);
 	if (ret == 0 && tls->is_open)
 		ret = decrypt(tls);
 	tls->in = (struct bytes){NULL, 0};
 	return ret;
+}
+
+static void on_turn_to_work(struct tls_waiter *waiter)
+{
+	struct tls_state *tls = (struct tls_state *)((char *)waiter -
+						     offsetof(struct tls_state, waiter));
+	struct stack *stack = tls->st->stack;
+	const struct bytes in = {tls->held, tls->held_len};
+	if (stack->is_closing || tls->is_broken)
+		return;
+	tls->held = NULL; /* it may be filled again meanwhile */
+	tls->held_len = 0;
+	int ret = take(tls, in);
+	stage_hold(tls->st, in.len, 0);
+	free((void *)in.at);
+	if (ret < 0)
+		stack_failed(stack, ret);
+}
+
+static int tls_up(struct stage *st, struct bytes in)
+{
+	struct tls_state *tls = stage_state(st);
+	if (tls->is_broken)
+		return kr_error(EPROTO);
+	if (tls->server && in.len > 0 &&
+			(tls->waiter.server || !tls_server_may_work(tls->server, now_ms(tls))))
+		return hold(tls, in);
+	return take(tls, in);
 }
 
 static int tls_event(struct stage *st, enum stage_event ev)

@@ -16,7 +16,7 @@
 
 /** Control message that carries our address of a datagram. */
 union pktinfo {
-	struct cmsghdr align;
+	size_t align; /* of struct cmsghdr */
 	char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
 	char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
