@@ -21,6 +21,7 @@
 
 #include "daemon/network.h"
 #include "daemon/netio_uv.h"
+#include "daemon/tls/client.h"
 #include "daemon/worker.h"
 
 /* ---- a worker that echoes ---- */
@@ -833,6 +834,74 @@ static void streams_carry_whole_messages(void **state)
 	stop_netio(io);
 }
 
+/** Serve TLS with a key made in a folder of its own. */
+static void serve_tls(char dir[static 32])
+{
+	strcpy(dir, "/tmp/kres-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	const endpoint_flags_t flags = {.sock_type = SOCK_STREAM, .tls = true};
+	const char *why = NULL;
+	if (network_listen(&net, "127.0.0.1", 0, -1, flags, &why) != 0)
+		fail_msg("%s", why);
+	network_foreach(&net, keep_port, NULL);
+}
+
+static void remove_tls(const char *dir)
+{
+	unlink("ephemeral_key.pem");
+	unlink("ephemeral_key.pem.lock");
+	assert_int_equal(chdir("/"), 0);
+	rmdir(dir);
+}
+
+static void streams_may_be_encrypted(void **state)
+{
+	char dir[32];
+	serve_tls(dir);
+	struct netio *io = start_netio();
+	struct sockaddr *dst = kr_straddr_socket("127.0.0.1", port, NULL);
+	struct netio_stream *stream = NULL;
+	const struct tls_client_spec spec = {.insecure = true};
+	struct tls_client_param *param = NULL;
+	const char *why = NULL;
+	assert_int_equal(tls_client_param_new(&spec, &param, &why), 0);
+	/* Never in clear text by mistake. */
+	assert_true(io->ops->stream_open(io, NETIO_TLS, dst, NULL, NULL, NULL, &stream) < 0);
+	assert_int_equal(io->ops->stream_open(io, NETIO_TLS, dst, NULL, param, NULL, &stream), 0);
+	tls_client_param_unref(param); /* the stream has its own reference */
+	uint8_t wire[500] = {3, 3};
+	assert_int_equal(io->ops->stream_send(stream, (struct bytes){wire, 500}), 0);
+	for (int k = 0; k < 1000 && seen.messages < 1; ++k)
+		run_for(1);
+	assert_int_equal(seen.open, 1);
+	assert_int_equal(seen.messages, 1);
+	assert_int_equal(seen.len, 500);
+	assert_true(fake.last_flags.tls && fake.last_flags.tcp);
+	io->ops->stream_close(stream);
+	free(dst);
+	stop_netio(io);
+	remove_tls(dir);
+}
+
+static void whoever_speaks_no_tls_gets_an_alert(void **state)
+{
+	char dir[32];
+	serve_tls(dir);
+	int fd = client("127.0.0.1", SOCK_STREAM);
+	uint8_t wire[64];
+	put_query(wire, 1);
+	send(fd, wire, 16, 0);
+	assert_int_equal(read_for(fd, wire, sizeof(wire), 2000), 7);
+	assert_int_equal(wire[0], 21); /* alert */
+	assert_int_equal(read_for(fd, wire, sizeof(wire), 2000), 0);
+	assert_int_equal(fake.submitted, 0);
+	close(fd);
+	run_for(20);
+	assert_int_equal(network_conns(&net), 0);
+	remove_tls(dir);
+}
+
 static void timers_fire_once_and_can_be_moved(void **state)
 {
 	struct netio *io = start_netio();
@@ -885,6 +954,8 @@ int main(void)
 			network_test(questions_by_udp_have_ports_of_their_own),
 			network_test(refused_datagrams_are_an_error),
 			network_test(streams_carry_whole_messages),
+			network_test(streams_may_be_encrypted),
+			network_test(whoever_speaks_no_tls_gets_an_alert),
 			network_test(timers_fire_once_and_can_be_moved),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
