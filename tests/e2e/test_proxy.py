@@ -17,9 +17,11 @@ INSIDER, OUTSIDER = '192.0.2.77', '192.0.2.78'
 TRUSTED, STRANGER = '127.9.0.1', '127.9.0.2'
 CONFIG = f'''
 net.proxy_allowed('{TRUSTED}')
-modules.load('view')
-view:addr('{INSIDER}/32', policy.all(policy.ANSWER({{[kres.type.A] = {{ rdata = kres.str2ip('192.0.2.111') }}}})))
-view:addr('0.0.0.0/0', policy.all(policy.ANSWER({{[kres.type.A] = {{ rdata = kres.str2ip('192.0.2.222') }}}})))
+local inside = policy.ANSWER({{[kres.type.A] = {{ rdata = kres.str2ip('192.0.2.111') }}}})
+local outside = policy.ANSWER({{[kres.type.A] = {{ rdata = kres.str2ip('192.0.2.222') }}}})
+policy.add(function (req)
+    return tostring(req.qsource.addr):match('^{INSIDER}#') and inside or outside
+end)
 '''
 
 
@@ -36,12 +38,12 @@ def one(tmp_path_factory, new_address):
         yield process
 
 
-def over_udp(one, head, source=TRUSTED):
+def over_udp(one, head, source=TRUSTED, query=None):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((source, 0))
         s.settimeout(1)
         s.connect(one.server)
-        s.send(head + ask.make('x.alpha.').to_wire())
+        s.send(head + (ask.make('x.alpha.').to_wire() if query is None else query))
         try:
             return dns.message.from_wire(s.recv(4096))
         except socket.timeout:
@@ -90,8 +92,9 @@ def test_client_of_a_proxy(one, case):
     assert address(over_tcp(one, [head] if head else [], source)) == answer
 
 
-def test_header_cut_off(one):
-    assert over_udp(one, header(INSIDER)[:20]) is None
+@pytest.mark.parametrize('length', [12, 15, 16, 20, 27, 28])
+def test_header_cut_off(one, length):
+    assert over_udp(one, header(INSIDER)[:length], query=b'') is None
 
 
 def test_header_in_pieces(one):
