@@ -7,6 +7,7 @@
 #include <gnutls/x509.h>
 #include <string.h>
 
+#include "daemon/tls/credentials.h"
 #include "lib/log.h"
 
 /** Bits of a key in a chain that we are willing to compute with. */
@@ -36,6 +37,8 @@ void tls_client_param_unref(struct tls_client_param *param)
 	gnutls_free(param->session.data);
 	if (param->gnutls)
 		gnutls_certificate_free_credentials(param->gnutls);
+	if (param->priority)
+		gnutls_priority_deinit(param->priority);
 	free(param);
 }
 
@@ -133,7 +136,9 @@ static int fill_param(struct tls_client_param *param, const struct tls_client_sp
 		const char **why)
 {
 	int ret = check_spec(spec, why);
-	if (ret == 0 && gnutls_certificate_allocate_credentials(&param->gnutls) != 0)
+	if (ret == 0 && (gnutls_certificate_allocate_credentials(&param->gnutls) != 0 ||
+					gnutls_priority_init2(&param->priority, TLS_VERSIONS, NULL,
+							GNUTLS_PRIORITY_INIT_DEF_APPEND) != 0))
 		ret = kr_error(ENOMEM);
 	if (ret == 0)
 		ret = keep_hostname(param, spec->hostname);

@@ -36,6 +36,7 @@ struct tls_client_param {
 	uint8_t (*pins)[TLS_PIN_LEN];
 	bool insecure;
 	gnutls_certificate_credentials_t gnutls;
+	gnutls_priority_t priority;
 	gnutls_datum_t session;	 /**< to be resumed */
 	unsigned refs;
 };

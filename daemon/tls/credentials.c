@@ -38,9 +38,11 @@ static struct tls_credentials *credentials_new(void)
 	if (!creds)
 		return NULL;
 	creds->refs = 1;
-	if (gnutls_certificate_allocate_credentials(&creds->gnutls) == 0)
+	if (gnutls_certificate_allocate_credentials(&creds->gnutls) == 0 &&
+			gnutls_priority_init2(&creds->priority, TLS_VERSIONS, NULL,
+					GNUTLS_PRIORITY_INIT_DEF_APPEND) == 0)
 		return creds;
-	free(creds);
+	tls_credentials_unref(creds);
 	return NULL;
 }
 
@@ -55,7 +57,10 @@ void tls_credentials_unref(struct tls_credentials *creds)
 {
 	if (!creds || --creds->refs > 0)
 		return;
-	gnutls_certificate_free_credentials(creds->gnutls);
+	if (creds->gnutls)
+		gnutls_certificate_free_credentials(creds->gnutls);
+	if (creds->priority)
+		gnutls_priority_deinit(creds->priority);
 	free(creds->cert_file);
 	free(creds->key_file);
 	free(creds->hostname);

@@ -10,9 +10,13 @@
 
 #include "lib/defines.h"
 
+/** Appended to the library's or the system's own policy: no version before 1.2. */
+#define TLS_VERSIONS "-VERS-SSL3.0:-VERS-TLS1.0:-VERS-TLS1.1:-VERS-DTLS-ALL"
+
 /** A loaded pair of certificate and key; counted references. */
 struct tls_credentials {
 	gnutls_certificate_credentials_t gnutls;
+	gnutls_priority_t priority; /**< TLS_VERSIONS, shared by the connections */
 	char *cert_file, *key_file; /**< NULL: made on the spot */
 	char *hostname;		    /**< of a made one */
 	int64_t valid_until;	    /**< Unix time */

@@ -10,8 +10,6 @@
 #include "daemon/transport/turn.h"
 #include "lib/log.h"
 
-/** Appended to the library's or the system's own policy. */
-#define NO_OLD_VERSIONS "-VERS-SSL3.0:-VERS-TLS1.0:-VERS-TLS1.1:-VERS-DTLS-ALL"
 /** Plaintext that is encrypted at once instead of at the end of the turn: one record. */
 #define RECORD_MAX 16384
 /** Alerts that are only warnings, tolerated per connection. */
@@ -68,6 +66,13 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const void *buf, size_t len)
 }
 
 /* ---- start ---- */
+
+static int64_t cpu_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
+}
 
 /** The peer wants new keys: cheap for it, not for us. */
 static int on_key_update(gnutls_session_t session, unsigned int type, unsigned when,
@@ -141,9 +146,11 @@ static int tls_init(struct stage *st, const void *param)
 	const struct tls_param *p = param;
 	const gnutls_datum_t alpn = {(unsigned char *)p->alpn, strlen(p->alpn)};
 	tls->st = st;
+	const int64_t before = cpu_us();
 	int ret = p->server ? start_server(tls, p) : start_client(tls, p);
 	if (ret == 0)
-		ret = gnutls_set_default_priority_append(tls->session, NO_OLD_VERSIONS, NULL, 0);
+		ret = gnutls_priority_set(tls->session, tls->client ? tls->client->priority
+								    : tls->credentials->priority);
 	/* A server insists on its protocol if the client names any. */
 	if (ret == 0)
 		ret = gnutls_alpn_set_protocols(tls->session, &alpn, 1,
@@ -160,6 +167,8 @@ static int tls_init(struct stage *st, const void *param)
 	gnutls_handshake_set_timeout(tls->session, 0); /* sessions have timers of their own */
 	gnutls_handshake_set_hook_function(
 			tls->session, GNUTLS_HANDSHAKE_KEY_UPDATE, GNUTLS_HOOK_PRE, on_key_update);
+	if (p->server)
+		tls_server_charge(p->server, cpu_us() - before);
 	return kr_ok();
 }
 
@@ -328,13 +337,6 @@ static uint64_t now_ms(const struct tls_state *tls)
 {
 	const struct turn *turn = tls->st->stack->turn;
 	return turn ? uv_now(turn->loop) : 0;
-}
-
-static int64_t cpu_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
 }
 
 /** A server's part of a handshake, within the share of the processor that all of them have. */
