@@ -100,7 +100,12 @@ static int find_encloser(struct search *search, const knot_dname_t *name)
 			ret = find(search, hash);
 		if (ret == 0)
 			return labels;
-		if (ret < 0 || labels == search->zone_labels)
+		/* The apex exists, proven or not; that is enough for what a wildcard has. */
+		if (labels == search->zone_labels) {
+			forget(proof, before);
+			return before > 0 ? (int)labels : kr_error(ENOENT);
+		}
+		if (ret < 0)
 			return kr_error(ENOENT);
 		/* Only the last of these, next to the encloser, is needed. */
 		if (before > 0 && proof->count > before) {
