@@ -52,13 +52,21 @@ static int version_write(struct kr_cache *cache)
 	return cache->api->write(cache->db, &cache->stats, &key, &val, 1);
 }
 
-/** Make sure that what is stored can be read by us; else empty the store. */
-static int version_check(struct kr_cache *cache)
+int cache_version_read(const struct kr_cdb_api *api, kr_cdb_pt db, struct kr_cdb_stats *stats)
 {
 	const struct version ours = version_ours();
 	knot_db_val_t key = version_key(), val = {0};
-	int ret = cache->api->read(cache->db, &cache->stats, &key, &val, 1);
-	if (ret == 0 && val.len == sizeof(ours) && memcmp(val.data, &ours, sizeof(ours)) == 0)
+	int ret = api->read(db, stats, &key, &val, 1);
+	if (ret != 0)
+		return ret;
+	return val.len == sizeof(ours) && memcmp(val.data, &ours, sizeof(ours)) == 0;
+}
+
+/** Make sure that what is stored can be read by us; else empty the store. */
+static int version_check(struct kr_cache *cache)
+{
+	int ret = cache_version_read(cache->api, cache->db, &cache->stats);
+	if (ret > 0)
 		return kr_ok();
 	if (ret != 0 && ret != kr_error(ENOENT) && ret != kr_error(EILSEQ))
 		return ret;

@@ -8,6 +8,9 @@
 #include "lib/cache/entry.h"
 #include "lib/cache/key.h"
 
+/** Is the store of our version? @return 1 yes, 0 no, kr_error(ENOENT) it does not say, other errors */
+int cache_version_read(const struct kr_cdb_api *api, kr_cdb_pt db, struct kr_cdb_stats *stats);
+
 /** TTL within the limits of the configuration. */
 static inline uint32_t cache_clamp_ttl(const struct kr_cache *cache, uint32_t ttl)
 {
