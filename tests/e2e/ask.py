@@ -2,6 +2,7 @@
 """Questions to a resolver, one or thousands, and answers in a shape that can be compared."""
 import concurrent.futures
 import dataclasses
+import time
 
 import dns.exception
 import dns.flags
@@ -10,7 +11,8 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 
-TIMEOUT_S = 20
+TIMEOUT_S = 20   # in all
+TRY_S = 6        # then a client asks again over UDP
 PARALLEL = 24
 
 
@@ -41,12 +43,18 @@ def make(name, rtype='A', do=False, cd=False, payload=1232, **flags):
 
 
 def message(server, name, rtype='A', timeout=TIMEOUT_S, tcp=False, **how):
-    """The whole answer as dnspython sees it, over UDP and over TCP when truncated."""
-    query = make(name, rtype, **how)
-    if not tcp:
-        reply = dns.query.udp(query, server[0], timeout, server[1])
-        if not reply.flags & dns.flags.TC:
-            return reply
+    """The whole answer as dnspython sees it, over UDP like a stub resolver does, and over TCP when truncated."""
+    query, end = make(name, rtype, **how), time.monotonic() + timeout
+    while not tcp:
+        try:
+            left = end - time.monotonic()
+            reply = dns.query.udp(query, server[0], min(TRY_S, left), server[1])
+            if not reply.flags & dns.flags.TC:
+                return reply
+            tcp = True
+        except dns.exception.Timeout:
+            if left <= TRY_S:
+                raise
     return dns.query.tcp(query, server[0], timeout, server[1])
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every kind of name of the small Internet, asked of a validating kresd."""
 import collections
+import time
 
 import dns.flags
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import pytest
@@ -114,7 +116,6 @@ def test_no_edns_to_those_who_have_none(resolver, well):
 
 
 def test_ttl_counts_down(kresd, world_config, well):
-    import time
     with kresd(world_config) as one:
         first = ask.message(one.server, f'www.{well}').answer[0].ttl
         time.sleep(2.1)
@@ -122,8 +123,27 @@ def test_ttl_counts_down(kresd, world_config, well):
     assert first - 4 <= later <= first - 2
 
 
+@pytest.mark.parametrize('name', ['www.silent-odd.plain.', 'www.dead-odd.plain.', 'www.garbage-odd.plain.', 'www.ring1.alpha.'])
+def test_time_is_bounded(kresd, world_config, name):
+    """An answer over UDP that comes late is not sent; over TCP it shows when the resolver gives up."""
+    with kresd(world_config) as one:
+        begin = time.monotonic()
+        assert ask.answer(one.server, name, tcp=True).rcode == 'SERVFAIL'
+        assert time.monotonic() - begin < 9
+        begin = time.monotonic()
+        assert ask.answer(one.server, name).rcode == 'SERVFAIL'
+        assert time.monotonic() - begin < 1, 'a failure is remembered for a while'
+
+
 def test_answer_fits_the_datagram(resolver, well):
-    import dns.query
     for payload in (512, 1232, 4096):
         reply = dns.query.udp(ask.make(f'many.{well}', payload=payload), resolver.address, ask.TIMEOUT_S, resolver.port)
         assert len(reply.to_wire()) <= min(payload, 1232) and reply.flags & dns.flags.TC
+
+
+def test_unusable_ds_is_remembered_as_such(kresd, world_config, world):
+    """Later questions find the delegation in the cache, where its DS set looks like any other."""
+    wanted = [q for q in world.questions if q['why'] == 'DS with an unknown algorithm']
+    with kresd(world_config) as one:
+        got = [ask.answer(one.server, q['name'], q['type']) for q in wanted]
+    assert got == [expected(q) for q in wanted]
