@@ -170,7 +170,9 @@ void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file,
 	const int saved = errno;
 	char text[LINE_MAX_LEN];
 	const char *name = kr_log_grp2name(group);
-	const int prefix = snprintf(text, sizeof(text), "[%-6s] ", name ? name : "");
+	/* Lines of traced requests have a prefix of their own behind this one. */
+	const int prefix = snprintf(text, sizeof(text), group == LOG_GRP_REQDBG ? "[%s]" : "[%-6s] ",
+			name ? name : "");
 	va_list args;
 	va_start(args, fmt);
 	int len = vsnprintf(text + prefix, sizeof(text) - prefix, fmt, args);
@@ -198,7 +200,9 @@ static void log_request(const struct kr_request *req, uint32_t qry_uid, unsigned
 	const int saved = errno;
 	char text[LINE_MAX_LEN];
 	const char *name = kr_log_grp2name(group);
-	const int prefix = snprintf(text, sizeof(text), "[%-6s][%05u.%02u] %*s", name ? name : "",
+	const bool is_reqdbg = group == LOG_GRP_REQDBG; /* made by a rule of module policy */
+	const int prefix = snprintf(text, sizeof(text), "%s[%-6s][%05u.%02u] %*s",
+			is_reqdbg ? "[reqdbg]" : "", is_reqdbg ? "policy" : name ? name : "",
 			req ? req->uid : 0, qry_uid, (int)KR_MIN(indent, 64), "");
 	int len = vsnprintf(text + prefix, sizeof(text) - prefix, fmt, args);
 	len = KR_MIN(prefix + KR_MAX(len, 0), (int)sizeof(text) - 1);

@@ -772,6 +772,17 @@ int kr_resolve_checkout(struct kr_request *req, const struct sockaddr *src,
 
 /* ---- finish ---- */
 
+/** Is OPT written already? */
+static bool has_opt(const knot_pkt_t *pkt)
+{
+	const knot_pktsection_t *additional = knot_pkt_section(pkt, KNOT_ADDITIONAL);
+	for (uint16_t i = 0; i < additional->count; ++i) {
+		if (knot_pkt_rr(additional, i)->type == KNOT_RRTYPE_OPT)
+			return true;
+	}
+	return false;
+}
+
 int kr_resolve_finish(struct kr_request *req, int state)
 {
 	if (req->is_finished)
@@ -780,12 +791,14 @@ int kr_resolve_finish(struct kr_request *req, int state)
 	req->state = state;
 	req->current_query = NULL;
 	resolve_make_answer(req);
-	knot_rrset_t *opt = req->answer ? req->answer->opt_rr : NULL;
+	knot_rrset_t opt = {0}; /* a copy: records put later may take its place in the packet */
+	const bool has_edns = req->answer && req->answer->opt_rr;
+	if (has_edns)
+		opt = *req->answer->opt_rr;
+	const int old_code = req->extended_error.info_code;
 	resolve_walk(req, KR_HOOK_FINISH, req->answer);
-	if (opt && req->answer && knot_wire_get_arcount(req->answer->wire) == 0) {
-		req->answer->opt_rr = opt; /* a hook rebuilt the packet */
-		resolve_append_edns(req);
-	}
+	if (has_edns && req->answer && !has_opt(req->answer)) /* a hook rebuilt the packet */
+		resolve_renew_edns(req, &opt, old_code);
 	if (req->trace_finish)
 		req->trace_finish(req);
 	req->trace_log = NULL;

@@ -134,6 +134,53 @@ static int add_padding(struct kr_request *req, knot_pkt_t *answer)
 	return kr_ok();
 }
 
+/** Copy of an OPT without the options named. */
+static knot_rrset_t *opt_without(const knot_rrset_t *opt, const uint16_t *codes, size_t len, knot_mm_t *pool)
+{
+	knot_rrset_t *copy = knot_rrset_copy(opt, pool);
+	if (!copy)
+		return NULL;
+	knot_rdataset_clear(&copy->rrs, pool);
+	if (knot_rrset_add_rdata(copy, NULL, 0, pool) != KNOT_EOK)
+		return NULL;
+	const knot_rdata_t *rdata = opt->rrs.rdata;
+	for (size_t at = 0; at + KNOT_EDNS_OPTION_HDRLEN <= rdata->len;) {
+		const uint8_t *option = rdata->data + at;
+		const uint16_t code = knot_wire_read_u16(option);
+		const uint16_t size = knot_wire_read_u16(option + 2);
+		bool is_dropped = false;
+		for (size_t i = 0; i < len; ++i)
+			is_dropped |= codes[i] == code;
+		if (!is_dropped && knot_edns_add_option(copy, code, size,
+					   option + KNOT_EDNS_OPTION_HDRLEN, pool) != KNOT_EOK)
+			return NULL;
+		at += KNOT_EDNS_OPTION_HDRLEN + size;
+	}
+	return copy;
+}
+
+void resolve_renew_edns(struct kr_request *req, const knot_rrset_t *opt, int old_code)
+{
+	const struct kr_extended_error *ede = &req->extended_error;
+	static const uint16_t stale[] = {KNOT_EDNS_OPTION_PADDING, KNOT_EDNS_OPTION_EDE};
+	const bool is_new = ede->info_code != old_code && ede->info_code != KR_EDE_NONE;
+	knot_rrset_t *fresh = opt_without(opt, stale, is_new ? 2 : 1, &req->pool);
+	if (!fresh)
+		return;
+	if (is_new) {
+		uint8_t value[2 + KR_EDE_TEXT_MAX];
+		const size_t len = ede->extra_text ? strnlen(ede->extra_text, KR_EDE_TEXT_MAX) : 0;
+		knot_wire_write_u16(value, ede->info_code);
+		if (len > 0)
+			memcpy(value + 2, ede->extra_text, len);
+		(void)knot_edns_add_option(
+				fresh, KNOT_EDNS_OPTION_EDE, 2 + len, value, &req->pool);
+	}
+	knot_pkt_reclaim(req->answer, req->answer->reserved);
+	req->answer->opt_rr = fresh;
+	resolve_append_edns(req);
+}
+
 void resolve_append_edns(struct kr_request *req)
 {
 	knot_pkt_t *answer = req->answer;

@@ -22,6 +22,8 @@ void resolve_follow_referral(struct kr_query *qry);
 void resolve_make_answer(struct kr_request *req);
 /** Write EDNS of a hand-made or finished answer. */
 void resolve_append_edns(struct kr_request *req);
+/** The same for a packet rebuilt after that: `opt` was written already, with the error of old_code. */
+void resolve_renew_edns(struct kr_request *req, const knot_rrset_t *opt, int old_code);
 
 /** Run one hook of all layers; the state is left in req->state. */
 int resolve_walk(struct kr_request *req, enum kr_hook hook, knot_pkt_t *pkt);

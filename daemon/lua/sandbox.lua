@@ -60,17 +60,23 @@ function log(fmt, ...)
 	log_notice(LOG_GRP_MODULE, fmt, ...)
 end
 
+--- One line, whether or not its end was given.
+local function as_line(fmt, ...)
+	local text = string.format(fmt, ...)
+	return text:sub(-1) == '\n' and text or text .. '\n'
+end
+
 --- Debug line about a request, also delivered to its trace.
 function log_req(req, qry_uid, indent, group, fmt, ...)
 	if C.kr_log_is_debug_fun(group, req) then
-		C.kr_log_req1(req, qry_uid, indent, group, '%s\n', string.format(fmt, ...))
+		C.kr_log_req1(req, qry_uid, indent, group, '%s', as_line(fmt, ...))
 	end
 end
 
 --- Debug line about a query.
 function log_qry(qry, group, fmt, ...)
 	if C.kr_log_is_debug_fun(group, qry.request) then
-		C.kr_log_q1(qry, group, '%s\n', string.format(fmt, ...))
+		C.kr_log_q1(qry, group, '%s', as_line(fmt, ...))
 	end
 end
 -- The line may reach a trace function in Lua, which compiled code must not call.

@@ -40,7 +40,7 @@ local function log_applied(req, action)
 	if not C.kr_log_is_debug_fun(LOG_GRP_POLICY, req) then return end
 	local qry = req:current()
 	if qry == nil then return end
-	log_qry(qry, LOG_GRP_POLICY, '%s applied for %s %s\n', action,
+	log_qry(qry, LOG_GRP_POLICY, '%s applied for %s %s', action,
 		kres.dname2str(qry:name()), kres.tostring.type[qry.stype] or tostring(qry.stype))
 end
 
@@ -52,6 +52,10 @@ local function clean_answer(req)
 	req.auth_selected.len = 0
 	req.add_selected.len = 0
 	answer:clear_payload()
+	answer:aa(false)
+	answer:ad(false)
+	answer:tc(false)
+	answer:rcode(kres.rcode.NOERROR)
 	req:ensure_edns()
 	return answer
 end
@@ -98,6 +102,7 @@ end
 function M.DROP(_, req)
 	local answer = clean_answer(req)
 	if answer == nil then return nil end
+	answer:rcode(kres.rcode.SERVFAIL)
 	req:set_extended_error(ede.PROHIBITED, 'U5KL')
 	log_applied(req, 'DROP')
 	return kres.FAIL
@@ -107,7 +112,6 @@ function M.REFUSE(_, req)
 	local answer = clean_answer(req)
 	if answer == nil then return nil end
 	answer:rcode(kres.rcode.REFUSED)
-	answer:ad(false)
 	req:set_extended_error(ede.PROHIBITED, 'EIM4')
 	log_applied(req, 'REFUSE')
 	return kres.DONE
@@ -127,7 +131,6 @@ function M.TC(state, req)
 	local answer = clean_answer(req)
 	if answer == nil then return nil end
 	answer:tc(true)
-	answer:ad(false)
 	log_applied(req, 'TC')
 	return kres.DONE
 end
@@ -260,17 +263,74 @@ function M.STUB(targets)
 	end
 end
 
+local TLS_KEYS = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true }
+
+-- A value or a list of values as a list.
+local function as_list(value)
+	if value == nil then return {} end
+	return type(value) == 'table' and value or { value }
+end
+
+-- What is wrong with the demands on a TLS server, or nil.
+local function tls_target_fault(t, ca_files, pins)
+	for key in pairs(t) do
+		if key ~= 1 and not TLS_KEYS[key] then return string.format("found unexpected key '%s'", tostring(key)) end
+	end
+	if t.insecure ~= nil and t.insecure ~= true then return "incorrect value in the 'insecure' field" end
+	if t.insecure and (#pins > 0 or #ca_files > 0) then return 'set as insecure but provided authentication config' end
+	if not t.insecure and not t.hostname and #pins == 0 and #ca_files == 0 then
+		return 'no way to authenticate and not set as insecure'
+	end
+	if #ca_files > 0 and #pins > 0 then return 'mixing pin_sha256 with ca_file is not supported' end
+	if #ca_files > 0 and not t.hostname then return 'missing hostname but specifying ca_file' end
+	if t.hostname ~= nil and not kres.str2dname(t.hostname) then return 'invalid hostname' end
+	for _, path in ipairs(ca_files) do
+		local file, why = io.open(tostring(path), 'r')
+		if not file then return string.format("failed to import certificate file '%s': %s", tostring(path), why) end
+		file:close()
+	end
+	for _, pin in ipairs(pins) do
+		if type(pin) ~= 'string' or #pin ~= 44 or not pin:match('^[%w+/]+=$') then
+			return string.format("not a valid pin_sha256: '%s', expected base64 of 32 bytes", tostring(pin))
+		end
+	end
+	return nil
+end
+
+-- Tell the TLS client whom to expect at an address.
+local function add_tls_target(t)
+	local ca_files, pins = as_list(t.ca_file), as_list(t.pin_sha256)
+	local fault = tls_target_fault(t, ca_files, pins)
+	if fault then error(fault, 3) end
+	local hostname = t.hostname and kres.dname2str(kres.str2dname(t.hostname)):sub(1, -2)
+	local wants_store = hostname and #ca_files == 0 and #pins == 0 and not t.insecure
+	local ok, err = pcall(net._tls_client, t[1], hostname, wants_store and { '' } or ca_files, pins,
+		t.insecure or false)
+	if ok then return end
+	if #ca_files > 0 then
+		err = string.format("failed to import certificate file '%s': %s", table.concat(ca_files, "', '"), tostring(err))
+	end
+	error(err, 3)
+end
+
 function M.TLS_FORWARD(targets)
 	if type(targets) ~= 'table' or #targets == 0 then
 		error('TLS_FORWARD argument must be a non-empty table', 2)
 	end
-	local list = {}
-	for _, target in ipairs(targets) do
+	local list, known = {}, {}
+	for i, target in ipairs(targets) do
 		if type(target) ~= 'table' or type(target[1]) ~= 'string' then
-			error("TLS_FORWARD: each target must be a table { 'ADDR[@PORT]', ... }", 2)
+			error(string.format('TLS_FORWARD configuration at position %d must be a table starting with an IP address',
+				i), 2)
 		end
-		net.tls_client(target)
-		list[#list + 1] = addr2sock(target[1], 853)
+		local sock = addr2sock(target[1], 853)
+		local text = tostring(ffi.cast('struct sockaddr *', sock))
+		if known[text] then
+			error('TLS_FORWARD configuration cannot declare two configs for IP address ' .. target[1]:match('^[^@#]+'), 2)
+		end
+		known[text] = true
+		add_tls_target(target)
+		list[#list + 1] = sock
 	end
 	return function (state, req)
 		log_applied(req, 'TLS_FORWARD')
@@ -341,14 +401,14 @@ end
 
 function M.IPTRACE(_, req)
 	if req.qsource.addr == nil then
-		log_reqdbg(req, 'request packet arrived internally\n')
+		log_reqdbg(req, 'request packet arrived internally')
 		return nil
 	end
 	local function on(flags, name)
 		return flags[name] and ' + ' .. name:upper() or ''
 	end
 	local flags = req.qsource.flags
-	log_reqdbg(req, 'request packet arrived from %s to %s (%s%s%s%s)\n',
+	log_reqdbg(req, 'request packet arrived from %s to %s (%s%s%s%s)',
 		tostring(ffi.cast('struct sockaddr *', req.qsource.addr)),
 		req.qsource.dst_addr ~= nil and tostring(ffi.cast('struct sockaddr *', req.qsource.dst_addr))
 			or 'unknown',
@@ -357,31 +417,24 @@ function M.IPTRACE(_, req)
 end
 
 local function log_answer(req)
-	log_reqdbg(req, 'following rrsets were marked as interesting:\n%s\n', req:selected_tostring())
+	log_reqdbg(req, 'following rrsets were marked as interesting:\n%s', req:selected_tostring())
 	if req.answer ~= nil then
-		log_reqdbg(req, 'answer packet:\n%s\n', tostring(req.answer))
+		log_reqdbg(req, 'answer packet:\n%s', tostring(req.answer))
 	else
-		log_reqdbg(req, 'answer packet DROPPED\n')
+		log_reqdbg(req, 'answer packet DROPPED')
 	end
 end
 
+-- A line of a traced request. Those of this group were logged already.
 local function print_line(text)
-	-- already formatted; only the mark of a traced request is put before it
+	if text:sub(1, 8) == '[reqdbg]' then return end
 	C.kr_log_fmt(LOG_GRP_REQDBG, LOG_DEBUG, 'CODE_FILE=policy.lua', 'CODE_LINE=', 'policy', '%s', text)
 end
 
 function M.DEBUG_ALWAYS(state, req)
 	M.REQTRACE(state, req)
 	M.QTRACE(state, req)
-	req:trace_chain_callbacks(
-		ffi.cast('trace_log_f', function (_, msg)
-			jit.off(true, true)
-			print_line(ffi.string(msg))
-		end),
-		ffi.cast('trace_callback_f', function (r)
-			jit.off(true, true)
-			log_answer(r)
-		end))
+	req:trace_chain_callbacks(function (_, msg) print_line(ffi.string(msg)) end, log_answer)
 	return nil
 end
 
@@ -392,20 +445,16 @@ function M.DEBUG_IF(test)
 	return function (state, req)
 		M.QTRACE(state, req)
 		local lines = {}
-		local log_cb, finish_cb
-		log_cb = ffi.cast('trace_log_f', function (_, msg)
-			jit.off(true, true)
+		req:trace_chain_callbacks(function (_, msg)
 			lines[#lines + 1] = ffi.string(msg)
+		end, function (r)
+			if not test(r) then return end
+			local collected = lines
+			lines = {}
+			log_question(r)
+			log_answer(r)
+			for _, line in ipairs(collected) do print_line(line) end
 		end)
-		finish_cb = ffi.cast('trace_callback_f', function (r)
-			jit.off(true, true)
-			if test(r) then
-				log_question(r)
-				log_answer(r)
-				for _, line in ipairs(lines) do print_line(line) end
-			end
-		end)
-		req:trace_chain_callbacks(log_cb, finish_cb)
 		return nil
 	end
 end
@@ -562,7 +611,7 @@ local function rpz_record(zone, parser, action)
 	end
 	zone.origin = zone.origin or ffi.string(parser.zone_origin, parser.zone_origin_length):lower()
 	local origin = zone.origin
-	if owner:sub(-#origin) ~= origin then
+	if C.knot_dname_in_bailiwick(owner, origin) < 0 then
 		if not zone.outside_warned then
 			zone.outside_warned = true
 			log_warn(LOG_GRP_POLICY,
@@ -609,6 +658,7 @@ end
 
 -- Read a file. Broken records are skipped and counted; returns name -> action, or nil and a reason.
 local function rpz_read(path, action)
+	if type(path) ~= 'string' then return nil, 'a path is expected' end
 	local parser = require('zonefile').new()
 	local ok, err = parser:open(path)
 	if not ok then return nil, err or 'unreadable' end
@@ -671,7 +721,7 @@ end
 function M.rpz(action, path, watch)
 	local rules, err = rpz_read(path, action)
 	if not rules then
-		error(string.format('failed to parse "%s": %s', path, err), 2)
+		error(string.format('failed to parse "%s": %s', tostring(path), err), 2)
 	end
 	if watch ~= false then
 		local watched = rpz_watch(path, function ()
