@@ -39,8 +39,7 @@ uint32_t answer_max_age(struct bytes wire, uint32_t ttl_min, uint32_t ttl_max)
 	size_t pos = HEADER_LEN;
 	for (unsigned i = read16(wire.at + 4); i > 0 && pos <= wire.len; --i)
 		pos = skip_name(wire, pos) + 4;
-	const unsigned count =
-			read16(wire.at + 6) + read16(wire.at + 8) + read16(wire.at + 10);
+	const unsigned count = read16(wire.at + 6) + read16(wire.at + 8) + read16(wire.at + 10);
 	uint32_t age = ttl_max;
 	bool has_records = false;
 	for (unsigned i = 0; i < count; ++i) {

@@ -18,7 +18,8 @@
 
 static int set_int(int fd, int level, int option, int value)
 {
-	return setsockopt(fd, level, option, &value, sizeof(value)) == 0 ? kr_ok() : kr_error(errno);
+	return setsockopt(fd, level, option, &value, sizeof(value)) == 0 ? kr_ok()
+									 : kr_error(errno);
 }
 
 /** Options without which the socket can do its work; a kernel may lack any of them. */
@@ -144,7 +145,7 @@ int bind_unix(const char *path, const struct bind_param *param)
 	remove_stale(&addr);
 	make_folder(path);
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-			listen(fd, param->backlog) == 0)
+		listen(fd, param->backlog) == 0)
 		return fd;
 	int ret = kr_error(errno);
 	close(fd);
@@ -162,7 +163,7 @@ int bind_inherited(int fd, int family, const struct bind_param *param)
 {
 	const int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-			fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
 		return kr_error(errno);
 	set_buffers(fd, &param->buflens);
 	if (param->sock_type != SOCK_STREAM)

@@ -8,15 +8,16 @@
 
 /** What bind_ip() and bind_unix() are told besides the address. */
 struct bind_param {
-	int sock_type;	  /**< SOCK_DGRAM or SOCK_STREAM */
-	bool freebind;	  /**< the host need not have the address */
+	int sock_type; /**< SOCK_DGRAM or SOCK_STREAM */
+	bool freebind; /**< the host need not have the address */
 	int backlog;
 	struct net_buflens buflens;
 	unsigned int user_timeout_ms; /**< TCP_USER_TIMEOUT of accepted sockets */
-	bool is_dns;	  /**< clients speak first: accept when they did */
+	bool is_dns;                  /**< clients speak first: accept when they did */
 };
 
-/** Bind a shared (SO_REUSEPORT) socket; listening if it is a stream. @return file descriptor or error */
+/** Bind a shared (SO_REUSEPORT) socket; listening if it is a stream. @return file descriptor or
+ * error */
 int bind_ip(const struct sockaddr *addr, const struct bind_param *param);
 /**
  * Bind a listening UNIX stream socket. A socket file nobody listens on is replaced; a missing last

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The time of the present loop turn. libuv reads the monotonic clock once a turn; whoever enters lib/
- * or the worker from a callback of the loop calls clock_tick() first, which costs a comparison unless
- * the turn is new.
+ * The time of the present loop turn. libuv reads the monotonic clock once a turn; whoever enters
+ * lib/ or the worker from a callback of the loop calls clock_tick() first, which costs a comparison
+ * unless the turn is new.
  */
 #pragma once
 

@@ -104,31 +104,30 @@ static void on_message(struct session *session, const struct stage_facts *facts,
 	if (++conn->requests >= CONN_REQUESTS_MAX || conn->conns->is_finishing)
 		session_finish(session); /* this message is still served */
 	const struct worker_query query = {.wire = msg,
-			.addr = facts->addr,
-			.comm_addr = facts->comm_addr,
-			.dst_addr = facts->dst_addr,
-			.flags = facts->flags,
-			.comm_flags = facts->comm_flags,
-			.stream_id = facts->stream_id,
-			.headers = facts->headers};
+		.addr = facts->addr,
+		.comm_addr = facts->comm_addr,
+		.dst_addr = facts->dst_addr,
+		.flags = facts->flags,
+		.comm_flags = facts->comm_flags,
+		.stream_id = facts->stream_id,
+		.headers = facts->headers};
 	clock_tick(worker->resolver);
 	if (worker_submit(worker, &conn->client, &query) == kr_error(EBADMSG))
 		session_send(session,
-				&(struct stage_facts){
-						.stream_id = facts->stream_id, .is_malformed = true},
-				(struct bytes){NULL, 0});
+			&(struct stage_facts){.stream_id = facts->stream_id, .is_malformed = true},
+			(struct bytes){NULL, 0});
 }
 
 static void on_answer(struct worker_client *client, const struct worker_query *query,
-		struct bytes wire, const struct kr_request *req)
+	struct bytes wire, const struct kr_request *req)
 {
-	struct network_conn *conn = (struct network_conn *)((char *)client -
-							    offsetof(struct network_conn, client));
+	struct network_conn *conn =
+		(struct network_conn *)((char *)client - offsetof(struct network_conn, client));
 	const struct kr_cache *cache = &conn->conns->net->worker->resolver->cache;
 	struct stage_facts to = {.addr = query->addr,
-			.comm_addr = query->comm_addr,
-			.dst_addr = query->dst_addr,
-			.stream_id = query->stream_id};
+		.comm_addr = query->comm_addr,
+		.dst_addr = query->dst_addr,
+		.stream_id = query->stream_id};
 	if (query->stream_id >= 0 && wire.at)
 		to.max_age_s = answer_max_age(wire, cache->ttl_min, cache->ttl_max);
 	touch(conn);
@@ -150,10 +149,10 @@ static void on_closed(struct session *session, int err)
 }
 
 static const struct session_ops session_ops = {
-		.open = on_open,
-		.message = on_message,
-		.pending = on_pending,
-		.closed = on_closed,
+	.open = on_open,
+	.message = on_message,
+	.pending = on_pending,
+	.closed = on_closed,
 };
 
 /* ---- limits ---- */
@@ -200,14 +199,14 @@ static void update_timers(struct conns *conns)
 {
 	const struct net_tcp_param *tcp = &conns->net->tcp;
 	const bool is_crowded = conns->count >= capacity(conns) / 4 * 3;
-	const uint64_t idle = is_crowded ? KR_MIN(tcp->in_idle_timeout, CONN_IDLE_FULL_MS)
-					 : tcp->in_idle_timeout;
+	const uint64_t idle =
+		is_crowded ? KR_MIN(tcp->in_idle_timeout, CONN_IDLE_FULL_MS) : tcp->in_idle_timeout;
 	conns->timers = (struct session_timers){
-			.open_ms = KR_MIN(tcp->tls_handshake_timeout, CONN_HANDSHAKE_MS),
-			.first_ms = KR_MIN(tcp->in_idle_timeout, CONN_FIRST_MS),
-			.message_ms = KR_MIN(tcp->in_idle_timeout, CONN_MESSAGE_MS),
-			.idle_ms = idle,
-			.write_ms = CONN_WRITE_MS};
+		.open_ms = KR_MIN(tcp->tls_handshake_timeout, CONN_HANDSHAKE_MS),
+		.first_ms = KR_MIN(tcp->in_idle_timeout, CONN_FIRST_MS),
+		.message_ms = KR_MIN(tcp->in_idle_timeout, CONN_MESSAGE_MS),
+		.idle_ms = idle,
+		.write_ms = CONN_WRITE_MS};
 	/* Timers already set are not moved; whoever they would keep too long goes now. */
 	while (is_crowded && close_idle(conns, idle))
 		;
@@ -224,7 +223,7 @@ static bool may_add(struct conns *conns, uint64_t prefix)
 }
 
 void conns_add(struct conns *conns, int fd, enum stack_kind kind, const struct sockaddr *peer,
-		const struct sockaddr *local)
+	const struct sockaddr *local)
 {
 	const uint64_t prefix = prefix_of(conns, peer);
 	if (!may_add(conns, prefix)) {
@@ -239,25 +238,23 @@ void conns_add(struct conns *conns, int fd, enum stack_kind kind, const struct s
 		return;
 	}
 	*conn = (struct network_conn){
-			.conns = conns, .prefix = prefix, .client = {.answer = on_answer}};
+		.conns = conns, .prefix = prefix, .client = {.answer = on_answer}};
 	ring_append(conns, conn);
 	conns->count += 1;
 	const struct tcp_param tcp = {.fd = fd};
-	const struct tls_param tls = {.server = conns->net->tls_server,
-			.alpn = kind == STACK_DOH_SERVER ? "h2" : "dot"};
-	const struct stack_params stages = {.tcp = &tcp,
-			.tls = &tls,
-			.http = conns->net->http,
-			.proxy = conns->net->proxy};
+	const struct tls_param tls = {
+		.server = conns->net->tls_server, .alpn = kind == STACK_DOH_SERVER ? "h2" : "dot"};
+	const struct stack_params stages = {
+		.tcp = &tcp, .tls = &tls, .http = conns->net->http, .proxy = conns->net->proxy};
 	const struct session_param param = {.kind = kind,
-			.stages = &stages,
-			.ops = &session_ops,
-			.owner = conn,
-			.turn = conns->turn,
-			.timers = &conns->timers,
-			.peer = peer,
-			.local = local,
-			.pending_max = &conns->net->tcp_pipeline};
+		.stages = &stages,
+		.ops = &session_ops,
+		.owner = conn,
+		.turn = conns->turn,
+		.timers = &conns->timers,
+		.peer = peer,
+		.local = local,
+		.pending_max = &conns->net->tcp_pipeline};
 	int ret = session_new(&param, &conn->session);
 	if (ret == 0)
 		return;

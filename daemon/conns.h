@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Clients' stream connections: accepted within limits (B-42), each a session whose messages go to the
- * worker and whose answers come back. When the process is full, the connection that has been idle for
- * longest makes room.
+ * Clients' stream connections: accepted within limits (B-42), each a session whose messages go to
+ * the worker and whose answers come back. When the process is full, the connection that has been
+ * idle for longest makes room.
  */
 #pragma once
 
@@ -33,7 +33,7 @@ void conns_free(struct conns *conns);
  * @param local  our address
  */
 void conns_add(struct conns *conns, int fd, enum stack_kind kind, const struct sockaddr *peer,
-		const struct sockaddr *local);
+	const struct sockaddr *local);
 /** Close one connection that can be spared, now. @return false if there is none */
 bool conns_evict(struct conns *conns);
 /** No more messages; each is closed when its answers are out. */

@@ -68,8 +68,8 @@ struct netio_uv {
 	bool is_closing;
 
 	struct netio_udp *udp_free;
-	struct netio_udp udp_open;	/**< sentinel of a ring */
-	struct netio_stream streams;	/**< sentinel of a ring */
+	struct netio_udp udp_open;   /**< sentinel of a ring */
+	struct netio_stream streams; /**< sentinel of a ring */
 	struct uv_timer_item *timers, *timers_free;
 	struct session_timers stream_timers;
 	int spare_fds[SPARE_FDS];
@@ -191,9 +191,9 @@ static void drop_error_queue(int fd)
 	for (int i = 0; i < UDP_READS_MAX; ++i) {
 		struct iovec iov = {data, sizeof(data)};
 		struct msghdr msg = {.msg_iov = &iov,
-				.msg_iovlen = 1,
-				.msg_control = control,
-				.msg_controllen = sizeof(control)};
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof(control)};
 		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return;
 	}
@@ -245,7 +245,7 @@ static void udp_give(struct netio_udp *udp)
 }
 
 static int udp_open(struct netio *netio, const struct sockaddr *dst, const struct sockaddr *src,
-		void *owner, struct netio_udp **out)
+	void *owner, struct netio_udp **out)
 {
 	struct netio_uv *io = io_of(netio);
 	if (io->is_closing || kr_sockaddr_len(dst) < 0)
@@ -317,8 +317,8 @@ static void on_stream_open(struct session *session)
 	stream->io->events->stream_open(stream->owner);
 }
 
-static void on_stream_message(struct session *session, const struct stage_facts *facts,
-		struct bytes msg)
+static void on_stream_message(
+	struct session *session, const struct stage_facts *facts, struct bytes msg)
 {
 	struct netio_stream *stream = session_owner(session);
 	clock_tick(stream->io->ctx);
@@ -337,14 +337,14 @@ static void on_stream_closed(struct session *session, int err)
 }
 
 static const struct session_ops stream_session_ops = {
-		.open = on_stream_open,
-		.message = on_stream_message,
-		.closed = on_stream_closed,
+	.open = on_stream_open,
+	.message = on_stream_message,
+	.closed = on_stream_closed,
 };
 
 /** @return file descriptor that is connecting, or an error */
-static int connect_stream(struct netio_uv *io, const struct sockaddr *dst,
-		const struct sockaddr *src)
+static int connect_stream(
+	struct netio_uv *io, const struct sockaddr *dst, const struct sockaddr *src)
 {
 	const int on = 1;
 	int fd = new_socket(io, dst->sa_family, SOCK_STREAM);
@@ -367,8 +367,7 @@ static int connect_stream(struct netio_uv *io, const struct sockaddr *dst,
 }
 
 static int stream_open(struct netio *netio, enum netio_stream_kind kind, const struct sockaddr *dst,
-		const struct sockaddr *src, const void *tls_params, void *owner,
-		struct netio_stream **out)
+	const struct sockaddr *src, const void *tls_params, void *owner, struct netio_stream **out)
 {
 	struct netio_uv *io = io_of(netio);
 	if (io->is_closing || kr_sockaddr_len(dst) < 0)
@@ -388,17 +387,17 @@ static int stream_open(struct netio *netio, enum netio_stream_kind kind, const s
 	const struct tcp_param tcp = {.fd = fd, .is_connecting = true};
 	/* The parameters are counted; the stage keeps a reference. */
 	const struct tls_param tls = {
-			.client = (struct tls_client_param *)tls_params, .alpn = "dot"};
+		.client = (struct tls_client_param *)tls_params, .alpn = "dot"};
 	const struct stack_params stages = {.tcp = &tcp, .tls = &tls};
 	const struct session_param param = {
-			.kind = kind == NETIO_TLS ? STACK_TLS_CLIENT : STACK_TCP_CLIENT,
-			.stages = &stages,
-			.ops = &stream_session_ops,
-			.owner = stream,
-			.turn = io->turn,
-			.timers = &io->stream_timers,
-			.peer = dst,
-			.is_outgoing = true};
+		.kind = kind == NETIO_TLS ? STACK_TLS_CLIENT : STACK_TCP_CLIENT,
+		.stages = &stages,
+		.ops = &stream_session_ops,
+		.owner = stream,
+		.turn = io->turn,
+		.timers = &io->stream_timers,
+		.peer = dst,
+		.is_outgoing = true};
 	int ret = session_new(&param, &stream->session);
 	if (ret != 0) {
 		free(stream);
@@ -487,16 +486,16 @@ static uint64_t cpu_us(struct netio *netio)
 /* ---- life ---- */
 
 static const struct netio_ops ops = {
-		.listen = set_events,
-		.udp_open = udp_open,
-		.udp_send = udp_send,
-		.udp_close = udp_close,
-		.stream_open = stream_open,
-		.stream_send = stream_send,
-		.stream_close = stream_close,
-		.timer_start = timer_start,
-		.timer_stop = timer_stop,
-		.cpu_us = cpu_us,
+	.listen = set_events,
+	.udp_open = udp_open,
+	.udp_send = udp_send,
+	.udp_close = udp_close,
+	.stream_open = stream_open,
+	.stream_send = stream_send,
+	.stream_close = stream_close,
+	.timer_start = timer_start,
+	.timer_stop = timer_stop,
+	.cpu_us = cpu_us,
 };
 
 struct netio *netio_uv_new(uv_loop_t *loop)
@@ -513,8 +512,8 @@ struct netio *netio_uv_new(uv_loop_t *loop)
 	}
 	io->udp_open.next = io->udp_open.prev = &io->udp_open;
 	io->streams.next = io->streams.prev = &io->streams;
-	io->stream_timers = (struct session_timers){
-			.open_ms = STREAM_CONNECT_MS, .write_ms = STREAM_WRITE_MS};
+	io->stream_timers =
+		(struct session_timers){.open_ms = STREAM_CONNECT_MS, .write_ms = STREAM_WRITE_MS};
 	refill_spare(io);
 	return &io->netio;
 }

@@ -38,8 +38,8 @@ struct network_listener {
 	struct endpoint ep; /**< what others see */
 	struct network *net;
 	struct network_listener *next;
-	char *key;	    /**< IP address or path */
-	char *name;	    /**< `ADDR#PORT` or path */
+	char *key;  /**< IP address or path */
+	char *name; /**< `ADDR#PORT` or path */
 	union {
 		struct sockaddr sa;
 		union kr_sockaddr ip;
@@ -48,8 +48,8 @@ struct network_listener {
 	bool is_inherited;
 	bool is_closing;
 	enum stack_kind kind;
-	uv_poll_t accept;	      /**< streams that we serve */
-	struct worker_client client;  /**< datagrams: where answers come */
+	uv_poll_t accept;            /**< streams that we serve */
+	struct worker_client client; /**< datagrams: where answers come */
 	struct stack *udp;
 };
 
@@ -58,7 +58,7 @@ struct network_private {
 	struct conns *conns;
 	uv_timer_t rest; /**< until accepting goes on */
 	uv_timer_t work; /**< wakes the loop while handshakes wait for processor time */
-	int spare_fd;	 /**< to be able to refuse when there are no more */
+	int spare_fd;    /**< to be able to refuse when there are no more */
 	bool is_resting;
 	bool is_draining;
 	char err_text[ERR_TEXT_LEN];
@@ -77,25 +77,25 @@ static int on_datagram(struct stack *stack, struct bytes in)
 	struct worker_ctx *worker = ls->net->worker;
 	const struct stage_facts *facts = &stack->facts;
 	const struct worker_query query = {.wire = in,
-			.addr = facts->addr,
-			.comm_addr = facts->comm_addr,
-			.dst_addr = facts->dst_addr,
-			.flags = facts->flags,
-			.comm_flags = facts->comm_flags,
-			.stream_id = -1};
+		.addr = facts->addr,
+		.comm_addr = facts->comm_addr,
+		.dst_addr = facts->dst_addr,
+		.flags = facts->flags,
+		.comm_flags = facts->comm_flags,
+		.stream_id = -1};
 	clock_tick(worker->resolver);
 	worker_submit(worker, &ls->client, &query);
 	return kr_ok();
 }
 
 static void on_udp_answer(struct worker_client *client, const struct worker_query *query,
-		struct bytes wire, const struct kr_request *req)
+	struct bytes wire, const struct kr_request *req)
 {
-	struct network_listener *ls = (struct network_listener *)((char *)client -
-			offsetof(struct network_listener, client));
-	const struct stage_facts to = {.addr = query->addr,
-			.comm_addr = query->comm_addr,
-			.dst_addr = query->dst_addr};
+	struct network_listener *ls =
+		(struct network_listener *)((char *)client -
+					    offsetof(struct network_listener, client));
+	const struct stage_facts to = {
+		.addr = query->addr, .comm_addr = query->comm_addr, .dst_addr = query->dst_addr};
 	stack_send(ls->udp, &to, wire);
 }
 
@@ -106,9 +106,7 @@ static void listener_free(struct network_listener *ls)
 	free(ls);
 }
 
-static void on_udp_event(struct stack *stack, enum stage_event ev)
-{
-}
+static void on_udp_event(struct stack *stack, enum stage_event ev) {}
 
 static void on_udp_failed(struct stack *stack, int err)
 {
@@ -125,10 +123,10 @@ static void on_udp_released(struct stack *stack)
 }
 
 static const struct stack_ops udp_ops = {
-		.message = on_datagram,
-		.event = on_udp_event,
-		.failed = on_udp_failed,
-		.released = on_udp_released,
+	.message = on_datagram,
+	.event = on_udp_event,
+	.failed = on_udp_failed,
+	.released = on_udp_released,
 };
 
 /** @return 0 or an error; the listener's fd is closed then, and its memory not ours if *gone */
@@ -323,8 +321,9 @@ static int engage_foreign(struct network_listener *ls)
 	struct network *net = ls->net;
 	if (ls->ep.engaged)
 		return kr_ok();
-	int ret = net->kind_handler ? net->kind_handler(net, &ls->ep, true, ls->name, net->kind_baton)
-				    : kr_error(ENOENT);
+	int ret = net->kind_handler
+			  ? net->kind_handler(net, &ls->ep, true, ls->name, net->kind_baton)
+			  : kr_error(ENOENT);
 	ls->ep.engaged = ret == 0;
 	return ret;
 }
@@ -378,8 +377,8 @@ static int set_names(struct network_listener *ls)
 }
 
 /** Make a listener of a bound socket, which it owns from now on. */
-static int listener_new(struct network *net, int fd, endpoint_flags_t flags, int16_t nic_queue,
-		bool is_inherited)
+static int listener_new(
+	struct network *net, int fd, endpoint_flags_t flags, int16_t nic_queue, bool is_inherited)
 {
 	struct network_listener *ls = calloc(1, sizeof(*ls));
 	if (!ls) {
@@ -405,12 +404,12 @@ static int listener_new(struct network *net, int fd, endpoint_flags_t flags, int
 static struct bind_param bind_param_of(const struct network *net, endpoint_flags_t flags)
 {
 	return (struct bind_param){.sock_type = flags.sock_type,
-			.freebind = flags.freebind,
-			.backlog = net->tcp_backlog,
-			.buflens = flags.sock_type == SOCK_DGRAM ? net->listen_udp_buflens
-								 : net->listen_tcp_buflens,
-			.user_timeout_ms = net->tcp.user_timeout,
-			.is_dns = !flags.kind};
+		.freebind = flags.freebind,
+		.backlog = net->tcp_backlog,
+		.buflens = flags.sock_type == SOCK_DGRAM ? net->listen_udp_buflens
+							 : net->listen_tcp_buflens,
+		.user_timeout_ms = net->tcp.user_timeout,
+		.is_dns = !flags.kind};
 }
 
 /** SO_REUSEPORT would let us listen twice, with half of the clients in each. */
@@ -418,7 +417,7 @@ static bool is_taken(const struct network *net, const struct sockaddr *addr, int
 {
 	for (const struct network_listener *ls = net->listeners; ls; ls = ls->next)
 		if (ls->ep.flags.sock_type == sock_type && ls->ep.family == addr->sa_family &&
-				kr_sockaddr_cmp(&ls->addr.sa, addr) == 0)
+			kr_sockaddr_cmp(&ls->addr.sa, addr) == 0)
 			return true;
 	return false;
 }
@@ -431,9 +430,8 @@ static int check_flags(endpoint_flags_t flags, int family)
 		return kr_error(EPROTONOSUPPORT);
 	if (flags.sock_type == SOCK_DGRAM && (flags.kind || flags.tls || flags.http))
 		return kr_error(EPROTONOSUPPORT);
-	return flags.sock_type == SOCK_DGRAM || flags.sock_type == SOCK_STREAM
-			       ? kr_ok()
-			       : kr_error(EINVAL);
+	return flags.sock_type == SOCK_DGRAM || flags.sock_type == SOCK_STREAM ? kr_ok()
+									       : kr_error(EINVAL);
 }
 
 static int open_socket(struct network *net, const char *addr, uint16_t port, endpoint_flags_t flags)
@@ -460,7 +458,7 @@ static const char *reason(int ret)
 }
 
 int network_listen(struct network *net, const char *addr, uint16_t port, int16_t nic_queue,
-		endpoint_flags_t flags, const char **err_text)
+	endpoint_flags_t flags, const char **err_text)
 {
 	int ret = open_socket(net, addr, port, flags);
 	if (ret >= 0)
@@ -472,8 +470,10 @@ int network_listen(struct network *net, const char *addr, uint16_t port, int16_t
 		snprintf(text, ERR_TEXT_LEN, "bind to '%s' (UNIX): %s", addr, reason(ret));
 	else
 		snprintf(text, ERR_TEXT_LEN, "bind to '%s@%u' (%s): %s", addr, port,
-				flags.xdp ? "XDP" : flags.sock_type == SOCK_DGRAM ? "UDP" : "TCP",
-				reason(ret));
+			flags.xdp                       ? "XDP"
+			: flags.sock_type == SOCK_DGRAM ? "UDP"
+							: "TCP",
+			reason(ret));
 	*err_text = text;
 	return ret;
 }
@@ -486,14 +486,13 @@ int network_listen_fd(struct network *net, int fd, endpoint_flags_t flags, const
 	socklen_t addr_len = sizeof(addr);
 	int ret = kr_ok();
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 ||
-			getsockname(fd, (struct sockaddr *)&addr, &addr_len) != 0)
+		getsockname(fd, (struct sockaddr *)&addr, &addr_len) != 0)
 		ret = kr_error(errno);
 	flags.sock_type = type;
 	const struct bind_param param = bind_param_of(net, flags);
 	if (ret == 0)
 		ret = check_flags(flags, addr.ss_family);
-	if (ret == 0 && addr.ss_family != AF_UNIX &&
-			is_taken(net, (struct sockaddr *)&addr, type))
+	if (ret == 0 && addr.ss_family != AF_UNIX && is_taken(net, (struct sockaddr *)&addr, type))
 		ret = kr_error(EADDRINUSE);
 	if (ret == 0)
 		ret = bind_inherited(fd, addr.ss_family, &param);
@@ -531,7 +530,7 @@ int network_close(struct network *net, const char *addr, int port)
 }
 
 int network_foreach(struct network *net,
-		int (*fn)(const char *key, struct endpoint *ep, void *baton), void *baton)
+	int (*fn)(const char *key, struct endpoint *ep, void *baton), void *baton)
 {
 	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
 		next = ls->next;
@@ -548,8 +547,8 @@ int network_engage_endpoints(struct network *net)
 	for (struct network_listener *ls = net->listeners; ls; ls = ls->next) {
 		if (!is_foreign(&ls->ep) || engage_foreign(ls) == 0)
 			continue;
-		kr_log_error(NETWORK, "nobody serves kind '%s' of '%s'\n", ls->ep.flags.kind,
-				ls->name);
+		kr_log_error(
+			NETWORK, "nobody serves kind '%s' of '%s'\n", ls->ep.flags.kind, ls->name);
 		missing += 1;
 	}
 	return missing;
@@ -579,7 +578,7 @@ int network_bpf(struct network *net, int prog_fd)
 		const int value = KR_MAX(prog_fd, 0);
 		const int option = prog_fd >= 0 ? SO_ATTACH_BPF : SO_DETACH_BPF;
 		if (setsockopt(ls->ep.fd, SOL_SOCKET, option, &value, sizeof(value)) != 0 &&
-				!(prog_fd < 0 && errno == ENOENT))
+			!(prog_fd < 0 && errno == ENOENT))
 			return kr_error(errno);
 	}
 	return kr_ok();
@@ -607,8 +606,8 @@ static bool is_hidden(const struct proxy_peers *peers, const struct proxy_subnet
 	return false;
 }
 
-void network_proxy_foreach(struct network *net, void (*fn)(const char *subnet, void *baton),
-		void *baton)
+void network_proxy_foreach(
+	struct network *net, void (*fn)(const char *subnet, void *baton), void *baton)
 {
 	const struct proxy_peers *peers = net->proxy;
 	for (size_t i = 0; i < peers->subnets.len; ++i) {
@@ -624,8 +623,8 @@ void network_proxy_foreach(struct network *net, void (*fn)(const char *subnet, v
 
 /* ---- TLS, HTTP ---- */
 
-int network_tls_load(struct network *net, const char *cert_file, const char *key_file,
-		const char **why)
+int network_tls_load(
+	struct network *net, const char *cert_file, const char *key_file, const char **why)
 {
 	struct tls_credentials *creds = NULL;
 	int ret = tls_credentials_load(cert_file, key_file, &creds, why);
@@ -681,9 +680,7 @@ const char *network_doh_header(const struct network *net, size_t i)
 /* ---- draining ---- */
 
 /** What there is to do is done at the end of the turn. */
-static void on_work(uv_timer_t *timer)
-{
-}
+static void on_work(uv_timer_t *timer) {}
 
 /** A socket of our port that is not read would swallow what others could answer. */
 static void drain_udp(struct network_listener *ls)
@@ -701,7 +698,7 @@ static void on_turn_end(void *baton)
 	struct network_private *priv = net->priv;
 	net->stats.udp_send_drops = priv->turn->udp_drops;
 	if (net->tls_server->waiting && tls_server_work(net->tls_server, uv_now(net->loop)) &&
-			!uv_is_active((uv_handle_t *)&priv->work))
+		!uv_is_active((uv_handle_t *)&priv->work))
 		uv_timer_start(&priv->work, on_work, HANDSHAKE_STEP_MS, 0);
 	if (!net->priv->is_draining)
 		return;
@@ -739,7 +736,7 @@ void network_init(struct network *net, struct uv_loop_s *loop, int tcp_backlog)
 	net->worker = NULL;
 	net->tcp_backlog = tcp_backlog;
 	net->tcp = (struct net_tcp_param){
-			.in_idle_timeout = 10000, .tls_handshake_timeout = 6000, .user_timeout = 1000};
+		.in_idle_timeout = 10000, .tls_handshake_timeout = 6000, .user_timeout = 1000};
 	net->tcp_pipeline = 100;
 	net->conns_max = NETWORK_CONNS_MAX;
 	net->conns_prefix_max = NETWORK_CONNS_PREFIX_MAX;

@@ -24,14 +24,14 @@ struct session {
 	uint64_t partial_ms; /**< when the unfinished message began; 0 = there is none */
 	uint64_t fin_ms;     /**< when our end was sent; 0 = not yet */
 	uint64_t armed_ms;   /**< when the timer fires */
-	int broken;	     /**< error with which it will be closed at the end of the turn */
+	int broken;          /**< error with which it will be closed at the end of the turn */
 	bool is_open;
-	bool has_input;	     /**< at least one octet came */
+	bool has_input; /**< at least one octet came */
 	bool is_eof;
 	bool is_finishing;
-	bool is_told;	     /**< ops->closed has been or must not be called */
-	bool is_full;	     /**< pending_max was reached */
-	uint8_t handles;     /**< the loop's references to our memory */
+	bool is_told;    /**< ops->closed has been or must not be called */
+	bool is_full;    /**< pending_max was reached */
+	uint8_t handles; /**< the loop's references to our memory */
 	uv_timer_t timer;
 
 	struct stack stack; /* last: the stages' states follow */
@@ -248,7 +248,7 @@ static void on_flushed(struct stack *stack)
 		return;
 	note_progress(s);
 	if ((s->is_eof || s->is_finishing) && !s->fin_ms && s->stack.out_bytes == 0 &&
-			pending(s) == 0 && !s->stack.is_paused)
+		pending(s) == 0 && !s->stack.is_paused)
 		say_goodbye(s);
 	arm(s);
 }
@@ -294,11 +294,11 @@ void session_finish(struct session *s)
 /* ---- life ---- */
 
 static const struct stack_ops stack_ops = {
-		.message = on_message,
-		.event = on_event,
-		.failed = on_failed,
-		.flushed = on_flushed,
-		.released = on_released,
+	.message = on_message,
+	.event = on_event,
+	.failed = on_failed,
+	.flushed = on_flushed,
+	.released = on_released,
 };
 
 static void close_unstarted(struct session *s)
@@ -318,11 +318,11 @@ int session_new(const struct session_param *param, struct session **out)
 	if (!s)
 		return kr_error(ENOMEM);
 	*s = (struct session){.ops = param->ops,
-			.owner = param->owner,
-			.timers = param->timers,
-			.pending_max = param->pending_max,
-			.is_outgoing = param->is_outgoing,
-			.handles = 2};
+		.owner = param->owner,
+		.timers = param->timers,
+		.pending_max = param->pending_max,
+		.is_outgoing = param->is_outgoing,
+		.handles = 2};
 	memcpy(&s->peer, param->peer, kr_sockaddr_len(param->peer));
 	if (param->local)
 		memcpy(&s->local, param->local, kr_sockaddr_len(param->local));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * One peer on a stream: a stack of stages, one timer, one lifetime. Clients' connections and those to
- * servers differ in parameters only. Messages go up by callback; the room above says how many of them
- * are still to be answered. Limits of time and memory are rows B-43 to B-45.
+ * One peer on a stream: a stack of stages, one timer, one lifetime. Clients' connections and those
+ * to servers differ in parameters only. Messages go up by callback; the room above says how many of
+ * them are still to be answered. Limits of time and memory are rows B-43 to B-45.
  */
 #pragma once
 
@@ -31,7 +31,8 @@ struct session_ops {
 	void (*message)(struct session *session, const struct stage_facts *facts, struct bytes msg);
 	/** Messages handed up and not yet answered. NULL = not of interest */
 	size_t (*pending)(const struct session *session);
-	/** Called once unless session_close() was; the session is of no use after it. 0 = in peace */
+	/** Called once unless session_close() was; the session is of no use after it. 0 = in peace
+	 */
 	void (*closed)(struct session *session, int err);
 };
 
@@ -44,8 +45,9 @@ struct session_param {
 	const struct session_timers *timers;
 	const struct sockaddr *peer;
 	const struct sockaddr *local; /**< our address; NULL: not of interest */
-	const size_t *pending_max; /**< stop reading there, go on below half; lent; NULL = no limit */
-	bool is_outgoing;	      /**< connecting */
+	const size_t
+		*pending_max; /**< stop reading there, go on below half; lent; NULL = no limit */
+	bool is_outgoing;     /**< connecting */
 };
 
 /**

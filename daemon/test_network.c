@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Listeners, client connections and netio_uv over loopback sockets. The worker is replaced by one that
- * answers with the question itself, at once or when the test says so.
+ * Listeners, client connections and netio_uv over loopback sockets. The worker is replaced by one
+ * that answers with the question itself, at once or when the test says so.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,8 +35,8 @@ struct held {
 };
 
 static struct {
-	bool holds;	    /**< do not answer before release() */
-	size_t answer_len;  /**< longer than the question: padded with zeros */
+	bool holds;        /**< do not answer before release() */
+	size_t answer_len; /**< longer than the question: padded with zeros */
 	struct held held[2000];
 	size_t held_len;
 	size_t submitted;
@@ -45,7 +45,8 @@ static struct {
 	struct kr_request_qsource_flags last_flags;
 } fake;
 
-static void answer(struct worker_client *client, const struct worker_query *query, struct bytes wire)
+static void answer(
+	struct worker_client *client, const struct worker_query *query, struct bytes wire)
 {
 	static uint8_t buf[KR_DNS_WIRE_MAX];
 	memset(buf, 0, fake.answer_len);
@@ -53,8 +54,8 @@ static void answer(struct worker_client *client, const struct worker_query *quer
 	client->answer(client, query, (struct bytes){buf, KR_MAX(wire.len, fake.answer_len)}, NULL);
 }
 
-int worker_submit(struct worker_ctx *worker, struct worker_client *client,
-		const struct worker_query *query)
+int worker_submit(
+	struct worker_ctx *worker, struct worker_client *client, const struct worker_query *query)
 {
 	fake.submitted += 1;
 	memcpy(&fake.last_addr, query->addr, kr_sockaddr_len(query->addr));
@@ -69,7 +70,7 @@ int worker_submit(struct worker_ctx *worker, struct worker_client *client,
 	assert_true(fake.held_len < KR_COUNT_OF(fake.held));
 	struct held *item = &fake.held[fake.held_len++];
 	*item = (struct held){
-			.client = client, .len = query->wire.len, .stream_id = query->stream_id};
+		.client = client, .len = query->wire.len, .stream_id = query->stream_id};
 	memcpy(item->wire, query->wire.at, query->wire.len);
 	memcpy(&item->addr, query->addr, kr_sockaddr_len(query->addr));
 	memcpy(&item->dst, query->dst_addr, kr_sockaddr_len(query->dst_addr));
@@ -92,9 +93,9 @@ static size_t release(size_t count)
 	for (; done < count && fake.held_len > 0; ++done) {
 		struct held *item = &fake.held[--fake.held_len];
 		const struct worker_query query = {.addr = &item->addr.ip,
-				.comm_addr = &item->addr.ip,
-				.dst_addr = &item->dst.ip,
-				.stream_id = item->stream_id};
+			.comm_addr = &item->addr.ip,
+			.dst_addr = &item->dst.ip,
+			.stream_id = item->stream_id};
 		if (!item->client)
 			continue;
 		answer(item->client, &query, (struct bytes){item->wire, item->len});
@@ -173,7 +174,8 @@ static void run_for(uint64_t ms)
 	uv_run(&loop, UV_RUN_NOWAIT);
 }
 
-/** Read with the loop running. @return octets; 0 at the end of a stream; < 0 nothing came or error */
+/** Read with the loop running. @return octets; 0 at the end of a stream; < 0 nothing came or error
+ */
 static ssize_t read_for(int fd, void *buf, size_t len, uint64_t ms)
 {
 	for (uint64_t waited = 0;; ++waited) {
@@ -490,11 +492,11 @@ static void the_same_endpoint_twice_is_refused(void **state)
 	serve("127.0.0.1", SOCK_STREAM);
 	const char *why = NULL;
 	endpoint_flags_t flags = {.sock_type = SOCK_STREAM};
-	assert_int_equal(network_listen(&net, "127.0.0.1", port, -1, flags, &why),
-			kr_error(EADDRINUSE));
+	assert_int_equal(
+		network_listen(&net, "127.0.0.1", port, -1, flags, &why), kr_error(EADDRINUSE));
 	char expected[100];
 	snprintf(expected, sizeof(expected), "bind to '127.0.0.1@%u' (TCP): Address already in use",
-			port);
+		port);
 	assert_string_equal(why, expected);
 	flags.sock_type = SOCK_DGRAM;
 	assert_int_equal(network_listen(&net, "127.0.0.1", port, -1, flags, &why), 0);
@@ -508,8 +510,8 @@ static void addresses_we_do_not_have_need_freebind(void **state)
 {
 	const char *why = NULL;
 	endpoint_flags_t flags = {.sock_type = SOCK_DGRAM};
-	assert_int_equal(network_listen(&net, "192.0.2.1", 0, -1, flags, &why),
-			kr_error(EADDRNOTAVAIL));
+	assert_int_equal(
+		network_listen(&net, "192.0.2.1", 0, -1, flags, &why), kr_error(EADDRNOTAVAIL));
 	assert_non_null(strstr(why, "'192.0.2.1@0' (UDP): "));
 	flags.freebind = true;
 	assert_int_equal(network_listen(&net, "192.0.2.1", 0, -1, flags, &why), 0);
@@ -521,8 +523,8 @@ static struct {
 	char key[120];
 } served;
 
-static int serve_kind(struct network *network, struct endpoint *ep, bool is_open, const char *key,
-		void *baton)
+static int serve_kind(
+	struct network *network, struct endpoint *ep, bool is_open, const char *key, void *baton)
 {
 	if (strcmp(ep->flags.kind, "control") != 0)
 		return kr_error(ENOENT);
@@ -668,8 +670,7 @@ static void draining_loses_nothing_that_has_come(void **state)
 static void proxied_datagrams_are_answered_to_the_proxy(void **state)
 {
 	static const uint8_t header[] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49,
-			0x54, 0x0a, 0x21, 0x12, 0, 12, 192, 0, 2, 1, 198, 51, 100, 7, 0x30, 0x39, 0,
-			53};
+		0x54, 0x0a, 0x21, 0x12, 0, 12, 192, 0, 2, 1, 198, 51, 100, 7, 0x30, 0x39, 0, 53};
 	assert_int_equal(network_proxy_allow(&net, "127.0.0.0/8"), 0);
 	serve("0.0.0.0", SOCK_DGRAM);
 	int fd = client("127.0.0.1", SOCK_DGRAM);
@@ -722,9 +723,9 @@ static void on_fire(struct netio_timer *timer)
 }
 
 static const struct netio_events events = {.udp = on_udp,
-		.stream_open = on_stream_open,
-		.stream_message = on_stream_message,
-		.stream_closed = on_stream_closed};
+	.stream_open = on_stream_open,
+	.stream_message = on_stream_message,
+	.stream_closed = on_stream_closed};
 
 static struct netio *start_netio(void)
 {
@@ -931,32 +932,32 @@ static void timers_fire_once_and_can_be_moved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			network_test(datagrams_in_bulk_are_all_answered),
-			network_test(answers_come_from_the_address_asked),
-			network_test(late_datagram_answers_find_their_client),
-			network_test(pipelined_queries_are_limited_and_all_answered),
-			network_test(reading_pauses_until_half_is_answered),
-			network_test(half_closed_clients_get_their_answer),
-			network_test(idle_clients_are_closed_in_peace),
-			network_test(slow_senders_are_closed),
-			network_test(clients_that_do_not_read_are_disconnected),
-			network_test(length_zero_closes),
-			network_test(clients_that_vanish_are_forgotten),
-			network_test(connections_of_one_prefix_are_limited),
-			network_test(a_full_process_closes_the_longest_idle),
-			network_test(the_same_endpoint_twice_is_refused),
-			network_test(addresses_we_do_not_have_need_freebind),
-			network_test(unix_sockets_are_made_replaced_and_removed),
-			network_test(unknown_kinds_are_counted_or_refused),
-			network_test(inherited_sockets_are_served),
-			network_test(draining_loses_nothing_that_has_come),
-			network_test(proxied_datagrams_are_answered_to_the_proxy),
-			network_test(questions_by_udp_have_ports_of_their_own),
-			network_test(refused_datagrams_are_an_error),
-			network_test(streams_carry_whole_messages),
-			network_test(streams_may_be_encrypted),
-			network_test(whoever_speaks_no_tls_gets_an_alert),
-			network_test(timers_fire_once_and_can_be_moved),
+		network_test(datagrams_in_bulk_are_all_answered),
+		network_test(answers_come_from_the_address_asked),
+		network_test(late_datagram_answers_find_their_client),
+		network_test(pipelined_queries_are_limited_and_all_answered),
+		network_test(reading_pauses_until_half_is_answered),
+		network_test(half_closed_clients_get_their_answer),
+		network_test(idle_clients_are_closed_in_peace),
+		network_test(slow_senders_are_closed),
+		network_test(clients_that_do_not_read_are_disconnected),
+		network_test(length_zero_closes),
+		network_test(clients_that_vanish_are_forgotten),
+		network_test(connections_of_one_prefix_are_limited),
+		network_test(a_full_process_closes_the_longest_idle),
+		network_test(the_same_endpoint_twice_is_refused),
+		network_test(addresses_we_do_not_have_need_freebind),
+		network_test(unix_sockets_are_made_replaced_and_removed),
+		network_test(unknown_kinds_are_counted_or_refused),
+		network_test(inherited_sockets_are_served),
+		network_test(draining_loses_nothing_that_has_come),
+		network_test(proxied_datagrams_are_answered_to_the_proxy),
+		network_test(questions_by_udp_have_ports_of_their_own),
+		network_test(refused_datagrams_are_an_error),
+		network_test(streams_carry_whole_messages),
+		network_test(streams_may_be_encrypted),
+		network_test(whoever_speaks_no_tls_gets_an_alert),
+		network_test(timers_fire_once_and_can_be_moved),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,8 +75,8 @@ static int keep_pin(struct tls_client_param *param, size_t i, const char *text, 
 	return copy && array_push(param->pin_texts, copy) >= 0 ? kr_ok() : kr_error(ENOMEM);
 }
 
-static int keep_pins(struct tls_client_param *param, const struct tls_client_spec *spec,
-		const char **why)
+static int keep_pins(
+	struct tls_client_param *param, const struct tls_client_spec *spec, const char **why)
 {
 	if (spec->pins_len == 0)
 		return kr_ok();
@@ -93,11 +93,11 @@ static int keep_pins(struct tls_client_param *param, const struct tls_client_spe
 
 static int load_ca(struct tls_client_param *param, const char *file, const char **why)
 {
-	int ret = file[0] ? gnutls_certificate_set_x509_trust_file(param->gnutls, file,
-						    GNUTLS_X509_FMT_PEM)
+	int ret = file[0] ? gnutls_certificate_set_x509_trust_file(
+				    param->gnutls, file, GNUTLS_X509_FMT_PEM)
 			  : gnutls_certificate_set_x509_system_trust(param->gnutls);
 	if (ret <= 0) {
-		*why = ret < 0	 ? gnutls_strerror(ret)
+		*why = ret < 0   ? gnutls_strerror(ret)
 		       : file[0] ? "no certificate in the CA file"
 				 : "the system's CA store is empty";
 		return kr_error(EINVAL);
@@ -106,8 +106,8 @@ static int load_ca(struct tls_client_param *param, const char *file, const char 
 	return copy && array_push(param->ca_files, copy) >= 0 ? kr_ok() : kr_error(ENOMEM);
 }
 
-static int load_cas(struct tls_client_param *param, const struct tls_client_spec *spec,
-		const char **why)
+static int load_cas(
+	struct tls_client_param *param, const struct tls_client_spec *spec, const char **why)
 {
 	if (spec->pins_len > 0 || spec->insecure)
 		return kr_ok();
@@ -132,13 +132,13 @@ static int check_spec(const struct tls_client_spec *spec, const char **why)
 	return *why ? kr_error(EINVAL) : kr_ok();
 }
 
-static int fill_param(struct tls_client_param *param, const struct tls_client_spec *spec,
-		const char **why)
+static int fill_param(
+	struct tls_client_param *param, const struct tls_client_spec *spec, const char **why)
 {
 	int ret = check_spec(spec, why);
 	if (ret == 0 && (gnutls_certificate_allocate_credentials(&param->gnutls) != 0 ||
-					gnutls_priority_init2(&param->priority, TLS_VERSIONS, NULL,
-							GNUTLS_PRIORITY_INIT_DEF_APPEND) != 0))
+				gnutls_priority_init2(&param->priority, TLS_VERSIONS, NULL,
+					GNUTLS_PRIORITY_INIT_DEF_APPEND) != 0))
 		ret = kr_error(ENOMEM);
 	if (ret == 0)
 		ret = keep_hostname(param, spec->hostname);
@@ -151,8 +151,8 @@ static int fill_param(struct tls_client_param *param, const struct tls_client_sp
 	return ret;
 }
 
-int tls_client_param_new(const struct tls_client_spec *spec, struct tls_client_param **out,
-		const char **why)
+int tls_client_param_new(
+	const struct tls_client_spec *spec, struct tls_client_param **out, const char **why)
 {
 	*why = NULL;
 	struct tls_client_param *param = calloc(1, sizeof(*param));
@@ -216,7 +216,7 @@ static int verify_pins(const struct tls_client_param *param, gnutls_session_t se
 	if (list && len > 0 && hash_key(&list[0], hash) == 0 && has_pin(param, hash))
 		return kr_ok();
 	kr_log_notice(TLSCLIENT, "%s: the key of the server is none of those pinned\n",
-			kr_straddr(&param->addr.ip));
+		kr_straddr(&param->addr.ip));
 	return kr_error(EACCES);
 }
 
@@ -228,7 +228,7 @@ int tls_client_verify(const struct tls_client_param *param, gnutls_session_t ses
 	gnutls_certificate_get_peers(session, &len);
 	if (len > TLS_CHAIN_MAX) {
 		kr_log_notice(TLSCLIENT, "%s: the certificate chain is too long\n",
-				kr_straddr(&param->addr.ip));
+			kr_straddr(&param->addr.ip));
 		return kr_error(EACCES);
 	}
 	if (param->pin_texts.len > 0)
@@ -240,7 +240,7 @@ int tls_client_verify(const struct tls_client_param *param, gnutls_session_t ses
 	if (ret == 0)
 		gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
 	kr_log_notice(TLSCLIENT, "%s (%s): %s\n", kr_straddr(&param->addr.ip), param->hostname,
-			text.data ? (char *)text.data : gnutls_strerror(ret));
+		text.data ? (char *)text.data : gnutls_strerror(ret));
 	gnutls_free(text.data);
 	return kr_error(EACCES);
 }
@@ -263,7 +263,7 @@ static bool same_text(const char *a, const char *b)
 static bool same_param(const struct tls_client_param *a, const struct tls_client_param *b)
 {
 	if (a->insecure != b->insecure || !same_text(a->hostname, b->hostname) ||
-			a->ca_files.len != b->ca_files.len || a->pin_texts.len != b->pin_texts.len)
+		a->ca_files.len != b->ca_files.len || a->pin_texts.len != b->pin_texts.len)
 		return false;
 	for (size_t i = 0; i < a->ca_files.len; ++i)
 		if (!same_text(a->ca_files.at[i], b->ca_files.at[i]))
@@ -284,8 +284,8 @@ int tls_clients_add(struct tls_clients *clients, struct tls_client_param *param,
 	return kr_ok();
 }
 
-struct tls_client_param *tls_clients_find(const struct tls_clients *clients,
-		const struct sockaddr *addr)
+struct tls_client_param *tls_clients_find(
+	const struct tls_clients *clients, const struct sockaddr *addr)
 {
 	const size_t i = find(clients, addr);
 	return i < clients->list.len ? clients->list.at[i] : NULL;

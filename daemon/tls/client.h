@@ -19,10 +19,10 @@
 /** As configured; lent. */
 struct tls_client_spec {
 	union kr_sockaddr addr;
-	const char *hostname;	     /**< or NULL */
+	const char *hostname;        /**< or NULL */
 	const char *const *ca_files; /**< "" = the system's store */
 	size_t ca_files_len;
-	const char *const *pins;     /**< base64 */
+	const char *const *pins; /**< base64 */
 	size_t pins_len;
 	bool insecure;
 };
@@ -30,14 +30,14 @@ struct tls_client_spec {
 /** Of one server; counted references. */
 struct tls_client_param {
 	union kr_sockaddr addr;
-	char *hostname;		 /**< lower case, without the final dot; or NULL */
+	char *hostname; /**< lower case, without the final dot; or NULL */
 	array_t(char *) ca_files;
 	array_t(char *) pin_texts;
 	uint8_t (*pins)[TLS_PIN_LEN];
 	bool insecure;
 	gnutls_certificate_credentials_t gnutls;
 	gnutls_priority_t priority;
-	gnutls_datum_t session;	 /**< to be resumed */
+	gnutls_datum_t session; /**< to be resumed */
 	unsigned refs;
 };
 
@@ -51,8 +51,8 @@ struct tls_clients {
  * @param[out] why  reason of a failure, static
  * @return 0 or kr_error(EINVAL), kr_error(ENOMEM)
  */
-int tls_client_param_new(const struct tls_client_spec *spec, struct tls_client_param **out,
-		const char **why);
+int tls_client_param_new(
+	const struct tls_client_spec *spec, struct tls_client_param **out, const char **why);
 struct tls_client_param *tls_client_param_ref(struct tls_client_param *param);
 /** NULL is fine. */
 void tls_client_param_unref(struct tls_client_param *param);
@@ -68,8 +68,8 @@ int tls_client_verify(const struct tls_client_param *param, gnutls_session_t ses
  */
 int tls_clients_add(struct tls_clients *clients, struct tls_client_param *param, bool *is_changed);
 /** @return NULL if there is none of that address and port */
-struct tls_client_param *tls_clients_find(const struct tls_clients *clients,
-		const struct sockaddr *addr);
+struct tls_client_param *tls_clients_find(
+	const struct tls_clients *clients, const struct sockaddr *addr);
 /** @return 0 or kr_error(ENOENT) */
 int tls_clients_del(struct tls_clients *clients, const struct sockaddr *addr);
 void tls_clients_clear(struct tls_clients *clients);

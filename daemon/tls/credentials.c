@@ -18,9 +18,9 @@
 #define KEY_LOCK "ephemeral_key.pem.lock"
 /** Name in a certificate made without a better one. */
 #define NO_HOSTNAME "dns-over-tls.invalid"
-#define VALID_S (90 * 86400)	  /* a made certificate */
-#define VALID_BACK_S (15 * 60)	  /* clocks differ */
-#define RENEW_S (7 * 86400)	  /* made anew when less is left */
+#define VALID_S (90 * 86400)   /* a made certificate */
+#define VALID_BACK_S (15 * 60) /* clocks differ */
+#define RENEW_S (7 * 86400)    /* made anew when less is left */
 #define KEY_FILE_MAX 65536
 #define RSA_BITS_MIN 1024
 #define CHAIN_MAX 10
@@ -39,8 +39,8 @@ static struct tls_credentials *credentials_new(void)
 		return NULL;
 	creds->refs = 1;
 	if (gnutls_certificate_allocate_credentials(&creds->gnutls) == 0 &&
-			gnutls_priority_init2(&creds->priority, TLS_VERSIONS, NULL,
-					GNUTLS_PRIORITY_INIT_DEF_APPEND) == 0)
+		gnutls_priority_init2(
+			&creds->priority, TLS_VERSIONS, NULL, GNUTLS_PRIORITY_INIT_DEF_APPEND) == 0)
 		return creds;
 	tls_credentials_unref(creds);
 	return NULL;
@@ -74,11 +74,11 @@ static void log_pin(gnutls_pubkey_t pubkey)
 	gnutls_datum_t der = {0}, text = {0};
 	uint8_t hash[32];
 	if (gnutls_pubkey_export2(pubkey, GNUTLS_X509_FMT_DER, &der) == 0 &&
-			gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, hash) == 0) {
+		gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, hash) == 0) {
 		const gnutls_datum_t raw = {hash, sizeof(hash)};
 		if (gnutls_base64_encode2(&raw, &text) == 0)
 			kr_log_info(TLS, "RFC 7858 key pin: pin-sha256=\"%.*s\"\n", (int)text.size,
-					text.data);
+				text.data);
 	}
 	gnutls_free(der.data);
 	gnutls_free(text.data);
@@ -130,8 +130,8 @@ static int check_chain(struct tls_credentials *creds, const char **why)
 	return ret;
 }
 
-int tls_credentials_load(const char *cert_file, const char *key_file, struct tls_credentials **out,
-		const char **why)
+int tls_credentials_load(
+	const char *cert_file, const char *key_file, struct tls_credentials **out, const char **why)
 {
 	struct tls_credentials *creds = credentials_new();
 	*why = "out of memory";
@@ -141,8 +141,8 @@ int tls_credentials_load(const char *cert_file, const char *key_file, struct tls
 	creds->key_file = strdup(key_file);
 	int ret = creds->cert_file && creds->key_file ? kr_ok() : kr_error(ENOMEM);
 	if (ret == 0) {
-		ret = gnutls_certificate_set_x509_key_file2(creds->gnutls, cert_file, key_file,
-				GNUTLS_X509_FMT_PEM, NULL, 0);
+		ret = gnutls_certificate_set_x509_key_file2(
+			creds->gnutls, cert_file, key_file, GNUTLS_X509_FMT_PEM, NULL, 0);
 		if (ret < 0) {
 			*why = gnutls_strerror(ret);
 			ret = error_of(ret);
@@ -200,8 +200,8 @@ static int write_key(gnutls_x509_privkey_t key)
 
 static int make_key(gnutls_x509_privkey_t key)
 {
-	int ret = gnutls_x509_privkey_generate(key, GNUTLS_PK_EC,
-			GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+	int ret = gnutls_x509_privkey_generate(
+		key, GNUTLS_PK_EC, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
 	if (ret != 0)
 		return error_of(ret);
 	ret = write_key(key);
@@ -240,11 +240,11 @@ static int fill_certificate(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, co
 	if (ret == 0)
 		ret = gnutls_x509_crt_set_expiration_time(crt, now - VALID_BACK_S + VALID_S);
 	if (ret == 0)
-		ret = gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, hostname,
-				strlen(hostname));
+		ret = gnutls_x509_crt_set_dn_by_oid(
+			crt, GNUTLS_OID_X520_COMMON_NAME, 0, hostname, strlen(hostname));
 	if (ret == 0)
-		ret = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, hostname,
-				strlen(hostname), GNUTLS_FSAN_SET);
+		ret = gnutls_x509_crt_set_subject_alt_name(
+			crt, GNUTLS_SAN_DNSNAME, hostname, strlen(hostname), GNUTLS_FSAN_SET);
 	if (ret == 0)
 		ret = gnutls_x509_crt_set_basic_constraints(crt, 0, -1);
 	if (ret == 0)
@@ -260,8 +260,8 @@ static int fill_certificate(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, co
 	return ret;
 }
 
-static int make_into(struct tls_credentials *creds, const char *hostname,
-		gnutls_x509_privkey_t key, gnutls_x509_crt_t crt)
+static int make_into(struct tls_credentials *creds, const char *hostname, gnutls_x509_privkey_t key,
+	gnutls_x509_crt_t crt)
 {
 	int ret = obtain_key(key);
 	if (ret != 0)
@@ -271,7 +271,7 @@ static int make_into(struct tls_credentials *creds, const char *hostname,
 		ret = gnutls_certificate_set_x509_key(creds->gnutls, &crt, 1, key);
 	if (ret < 0) {
 		kr_log_error(TLS, "cannot make a certificate for '%s': %s\n", hostname,
-				gnutls_strerror(ret));
+			gnutls_strerror(ret));
 		return error_of(ret);
 	}
 	creds->valid_until = gnutls_x509_crt_get_expiration_time(crt);
@@ -288,7 +288,7 @@ int tls_credentials_make(const char *hostname, struct tls_credentials **out)
 		hostname = NO_HOSTNAME;
 	int ret = kr_error(ENOMEM);
 	if (creds && (creds->hostname = strdup(hostname)) && gnutls_x509_privkey_init(&key) == 0 &&
-			gnutls_x509_crt_init(&crt) == 0)
+		gnutls_x509_crt_init(&crt) == 0)
 		ret = make_into(creds, hostname, key, crt);
 	if (crt)
 		gnutls_x509_crt_deinit(crt);
@@ -322,8 +322,8 @@ void tls_server_deinit(struct tls_server *server)
 /** Is it one that we made, and is it time to make another? */
 static bool is_outdated(const struct tls_credentials *creds, const char *hostname, int64_t now_s)
 {
-	return !creds->cert_file && (creds->valid_until - now_s < RENEW_S ||
-						strcmp(creds->hostname, hostname) != 0);
+	return !creds->cert_file &&
+	       (creds->valid_until - now_s < RENEW_S || strcmp(creds->hostname, hostname) != 0);
 }
 
 struct tls_credentials *tls_server_credentials(struct tls_server *server)
@@ -427,8 +427,8 @@ int tls_server_ticket_key(struct tls_server *server, int64_t now_s, gnutls_datum
 		char info[32] = "kresd session ticket";
 		for (int i = 0; i < 8; ++i)
 			info[24 + i] = (uint64_t)epoch >> (8 * i);
-		int ret = gnutls_hmac_fast(GNUTLS_MAC_SHA512, server->secret, server->secret_len, info,
-				sizeof(info), server->ticket_key);
+		int ret = gnutls_hmac_fast(GNUTLS_MAC_SHA512, server->secret, server->secret_len,
+			info, sizeof(info), server->ticket_key);
 		if (ret != 0)
 			return kr_error(EINVAL);
 		server->ticket_epoch = epoch;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * What our TLS servers show: a certificate with key, from files or made on the spot, and the keys of
- * session tickets, which processes with the same secret derive alike without talking (RFC 5077,
+ * What our TLS servers show: a certificate with key, from files or made on the spot, and the keys
+ * of session tickets, which processes with the same secret derive alike without talking (RFC 5077,
  * RFC 8446 section 4.6.1). Credentials in use by a connection outlive their replacement.
  */
 #pragma once
@@ -18,8 +18,8 @@ struct tls_credentials {
 	gnutls_certificate_credentials_t gnutls;
 	gnutls_priority_t priority; /**< TLS_VERSIONS, shared by the connections */
 	char *cert_file, *key_file; /**< NULL: made on the spot */
-	char *hostname;		    /**< of a made one */
-	int64_t valid_until;	    /**< Unix time */
+	char *hostname;             /**< of a made one */
+	int64_t valid_until;        /**< Unix time */
 	bool is_expiry_told;
 	unsigned refs;
 };
@@ -30,7 +30,8 @@ struct tls_credentials {
 #define TLS_TICKET_SECRET_MIN 32
 #define TLS_TICKET_SECRET_MAX 1024
 
-/** Share of one processor that handshakes may take, per mille, and how much may be saved up, A-36. @{ */
+/** Share of one processor that handshakes may take, per mille, and how much may be saved up, A-36.
+ * @{ */
 #define TLS_HANDSHAKE_SHARE 300
 #define TLS_HANDSHAKE_SAVED_US (300 * 1000)
 /** @} */
@@ -46,17 +47,18 @@ struct tls_waiter {
 
 /** All that a server endpoint needs. */
 struct tls_server {
-	struct tls_credentials *credentials; /**< NULL: made at first use */
+	struct tls_credentials *credentials;  /**< NULL: made at first use */
 	const char *(*hostname)(void *baton); /**< name in a made certificate; NULL: none */
 	void *hostname_baton;
 	uint8_t secret[TLS_TICKET_SECRET_MAX];
 	size_t secret_len;
-	uint8_t ticket_key[64];	 /**< of ticket_epoch */
-	int64_t ticket_epoch;	 /**< 0 = no key yet */
+	uint8_t ticket_key[64]; /**< of ticket_epoch */
+	int64_t ticket_epoch;   /**< 0 = no key yet */
 
-	int64_t saved_us;	 /**< processor time that handshakes may use */
-	uint64_t saved_at_ms;	 /**< when it was reckoned up */
-	struct tls_waiter *waiting; /**< the latest first: under a flood the oldest are lost anyway */
+	int64_t saved_us;     /**< processor time that handshakes may use */
+	uint64_t saved_at_ms; /**< when it was reckoned up */
+	struct tls_waiter
+		*waiting; /**< the latest first: under a flood the oldest are lost anyway */
 };
 
 /**
@@ -64,16 +66,16 @@ struct tls_server {
  * @return 0 or an error; *out untouched then
  */
 int tls_credentials_load(const char *cert_file, const char *key_file, struct tls_credentials **out,
-		const char **why);
+	const char **why);
 /**
- * Make a self-signed certificate for the key in ephemeral_key.pem of the working directory, which is
- * created if it does not exist.
+ * Make a self-signed certificate for the key in ephemeral_key.pem of the working directory, which
+ * is created if it does not exist.
  * @return 0; kr_error(EBUSY) another process is just making the key; another error
  */
 int tls_credentials_make(const char *hostname, struct tls_credentials **out);
-struct tls_credentials *tls_credentials_ref(struct tls_credentials *credentials);
+struct tls_credentials *tls_credentials_ref(struct tls_credentials *creds);
 /** NULL is fine. */
-void tls_credentials_unref(struct tls_credentials *credentials);
+void tls_credentials_unref(struct tls_credentials *creds);
 
 /** Fill the defaults into a zeroed structure. */
 void tls_server_init(struct tls_server *server);

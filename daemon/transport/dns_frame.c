@@ -154,10 +154,10 @@ static void frame_deinit(struct stage *st)
 }
 
 const struct stage_ops dns_frame_stage = {
-		.name = "dns_frame",
-		.state_size = sizeof(struct frame_state),
-		.up = frame_up,
-		.down = frame_down,
-		.event = frame_event,
-		.deinit = frame_deinit,
+	.name = "dns_frame",
+	.state_size = sizeof(struct frame_state),
+	.up = frame_up,
+	.down = frame_down,
+	.event = frame_event,
+	.deinit = frame_deinit,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Top stage of streams: DNS messages with two octets of length in front (RFC 1035 section 4.2.2,
- * RFC 7766). Whole messages are handed up from the bytes just read; only an unfinished one is copied.
+ * RFC 7766). Whole messages are handed up from the bytes just read; only an unfinished one is
+ * copied.
  */
 #pragma once
 

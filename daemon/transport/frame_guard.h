@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Counts HTTP/2 frames as they pass, without understanding more than their headers: the cheap ones of
- * which a flood costs the server more than the client (B-47, CVE-2023-44487 and its kin).
+ * Counts HTTP/2 frames as they pass, without understanding more than their headers: the cheap ones
+ * of which a flood costs the server more than the client (B-47, CVE-2023-44487 and its kin).
  */
 #pragma once
 
@@ -22,13 +22,13 @@ enum frame_guard_kind {
 
 /** {0} is a good start. */
 struct frame_guard {
-	uint32_t preface;     /**< octets of the client's preface seen */
-	uint32_t payload;     /**< octets of the present frame to come */
+	uint32_t preface; /**< octets of the client's preface seen */
+	uint32_t payload; /**< octets of the present frame to come */
 	uint8_t header[9];
 	uint8_t header_len;
 	uint8_t continuations; /**< in the present header block */
 	bool is_flooded;
-	int64_t window_s;      /**< when the window began */
+	int64_t window_s; /**< when the window began */
 	uint32_t counts[GUARD_KIND_COUNT];
 };
 

@@ -23,20 +23,20 @@ enum method {
 
 /** One request and its answer. */
 struct h2_stream {
-	struct h2_stream *next;	      /**< of all */
+	struct h2_stream *next;       /**< of all */
 	struct h2_stream *next_ready; /**< of complete requests not yet handed up */
 	int32_t id;
 	enum method method;
 	bool is_complete; /**< nothing more will come */
-	bool is_ready;	  /**< in the list of those */
+	bool is_ready;    /**< in the list of those */
 	bool is_answered;
 	bool is_to_be_reset; /**< after the answer, as the rest of the request is not wanted */
-	bool has_type;	  /**< content-type is given */
+	bool has_type;       /**< content-type is given */
 	bool is_dns_type;
 	int early_status; /**< decided while headers came; 0 = none */
 	size_t header_bytes;
 	char *path;
-	uint8_t *body;	  /**< question; then the answer */
+	uint8_t *body; /**< question; then the answer */
 	size_t body_len, body_cap, body_sent;
 	kr_http_header_array_t headers;
 };
@@ -47,8 +47,8 @@ struct h2_state {
 	nghttp2_session *session;
 	struct h2_stream *streams;
 	struct h2_stream *ready, **ready_last;
-	size_t incomplete;   /**< requests that are still coming */
-	size_t body_bytes;   /**< of all questions */
+	size_t incomplete; /**< requests that are still coming */
+	size_t body_bytes; /**< of all questions */
 	struct frame_guard guard;
 	bool is_goaway;
 };
@@ -153,7 +153,7 @@ static int add_body(struct h2_state *h2, struct h2_stream *s, const uint8_t *at,
 		while (cap - s->body_len < len)
 			cap *= 2;
 		if (h2->body_bytes - s->body_cap + cap > HTTP2_BODIES_MAX ||
-				grow_body(h2, s, cap) != 0)
+			grow_body(h2, s, cap) != 0)
 			return 413;
 	}
 	if (len > 0)
@@ -165,7 +165,7 @@ static int add_body(struct h2_state *h2, struct h2_stream *s, const uint8_t *at,
 /* ---- answers ---- */
 
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
-		uint32_t *flags, nghttp2_data_source *source, void *user)
+	uint32_t *flags, nghttp2_data_source *source, void *user)
 {
 	struct h2_stream *s = source->ptr;
 	len = KR_MIN(len, s->body_len - s->body_sent);
@@ -176,8 +176,10 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *buf, s
 	return len;
 }
 
-#define HEADER(n, v) \
-	{(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE}
+#define HEADER(n, v)                                                                               \
+	{                                                                                          \
+		(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE         \
+	}
 
 /** Answer without a body. */
 static void answer_status(struct h2_state *h2, struct h2_stream *s, int status)
@@ -187,7 +189,7 @@ static void answer_status(struct h2_state *h2, struct h2_stream *s, int status)
 		return;
 	snprintf(text, sizeof(text), "%d", status);
 	const nghttp2_nv headers[] = {
-			HEADER(":status", text), HEADER("access-control-allow-origin", "*")};
+		HEADER(":status", text), HEADER("access-control-allow-origin", "*")};
 	const bool is_complete = s->is_complete;
 	unready(h2, s);
 	complete(h2, s); /* what may still come is of no interest */
@@ -197,19 +199,20 @@ static void answer_status(struct h2_state *h2, struct h2_stream *s, int status)
 	nghttp2_submit_response(h2->session, s->id, headers, KR_COUNT_OF(headers), NULL);
 }
 
-static int answer_dns(struct h2_state *h2, struct h2_stream *s, struct bytes out, uint32_t max_age_s)
+static int answer_dns(
+	struct h2_state *h2, struct h2_stream *s, struct bytes out, uint32_t max_age_s)
 {
 	char length[24], age[32];
 	snprintf(length, sizeof(length), "%zu", out.len);
 	snprintf(age, sizeof(age), "max-age=%u", max_age_s);
 	const nghttp2_nv headers[] = {HEADER(":status", "200"), HEADER("content-type", DNS_TYPE),
-			HEADER("content-length", length), HEADER("cache-control", age),
-			HEADER("access-control-allow-origin", "*")};
+		HEADER("content-length", length), HEADER("cache-control", age),
+		HEADER("access-control-allow-origin", "*")};
 	drop_body(h2, s);
 	s->is_answered = true;
 	if (s->method == METHOD_HEAD)
 		return nghttp2_submit_response(
-				h2->session, s->id, headers, KR_COUNT_OF(headers), NULL);
+			h2->session, s->id, headers, KR_COUNT_OF(headers), NULL);
 	s->body = malloc(out.len);
 	if (!s->body)
 		return NGHTTP2_ERR_NOMEM;
@@ -218,7 +221,8 @@ static int answer_dns(struct h2_state *h2, struct h2_stream *s, struct bytes out
 	if (stage_hold(h2->st, 0, out.len) != 0)
 		return NGHTTP2_ERR_NOMEM;
 	const nghttp2_data_provider provider = {.source.ptr = s, .read_callback = read_answer};
-	return nghttp2_submit_response(h2->session, s->id, headers, KR_COUNT_OF(headers), &provider);
+	return nghttp2_submit_response(
+		h2->session, s->id, headers, KR_COUNT_OF(headers), &provider);
 }
 
 static int http2_down(struct stage *st, struct bytes out)
@@ -376,7 +380,7 @@ static bool is_name(const uint8_t *name, size_t len, const char *wanted)
 }
 
 static int keep_header(struct h2_state *h2, struct h2_stream *s, const uint8_t *name,
-		size_t name_len, const uint8_t *value, size_t value_len)
+	size_t name_len, const uint8_t *value, size_t value_len)
 {
 	for (size_t i = 0; i < h2->param->headers.len; ++i) {
 		if (!is_name(name, name_len, h2->param->headers.at[i]))
@@ -384,7 +388,7 @@ static int keep_header(struct h2_state *h2, struct h2_stream *s, const uint8_t *
 		if (value_len > HTTP2_KEPT_HEADER_MAX)
 			return 431;
 		kr_http_header_array_entry_t entry = {strndup((const char *)name, name_len),
-				strndup((const char *)value, value_len)};
+			strndup((const char *)value, value_len)};
 		if (entry.name && entry.value && array_push(s->headers, entry) >= 0)
 			return 0;
 		free(entry.name);
@@ -397,7 +401,7 @@ static int keep_header(struct h2_state *h2, struct h2_stream *s, const uint8_t *
 static enum method method_of(const uint8_t *value, size_t len)
 {
 	static const char *const names[] = {
-			[METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD", [METHOD_POST] = "POST"};
+		[METHOD_GET] = "GET", [METHOD_HEAD] = "HEAD", [METHOD_POST] = "POST"};
 	for (enum method m = METHOD_GET; m <= METHOD_POST; ++m)
 		if (len == strlen(names[m]) && memcmp(value, names[m], len) == 0)
 			return m;
@@ -416,7 +420,7 @@ static bool is_dns_type(const uint8_t *value, size_t len)
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-		size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user)
+	size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user)
 {
 	struct h2_state *h2 = user;
 	struct h2_stream *s = find_stream(h2, frame->hd.stream_id);
@@ -445,7 +449,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-		size_t len, void *user)
+	size_t len, void *user)
 {
 	struct h2_state *h2 = user;
 	struct h2_stream *s = find_stream(h2, id);
@@ -485,10 +489,11 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 		struct h2_stream *s = find_stream(h2, frame->hd.stream_id);
 		if (s && s->is_to_be_reset)
 			nghttp2_submit_rst_stream(
-					session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+				session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	}
 	/* Errors that we were made to say count like those said to us. */
-	if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
+	if (frame->hd.type == NGHTTP2_RST_STREAM &&
+		frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
 		frame_guard_count_reset(&h2->guard, time(NULL));
 	return 0;
 }
@@ -501,7 +506,8 @@ static int make_session(struct h2_state *h2)
 	if (ret == 0)
 		ret = nghttp2_option_new(&options);
 	if (ret == 0) {
-		nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+		nghttp2_session_callbacks_set_on_begin_headers_callback(
+			callbacks, on_begin_headers);
 		nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 		nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 		nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
@@ -515,10 +521,10 @@ static int make_session(struct h2_state *h2)
 	if (ret != 0)
 		return kr_error(ENOMEM);
 	const nghttp2_settings_entry settings[] = {
-			{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP2_STREAMS_MAX},
-			{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP2_HEADER_LIST_MAX}};
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP2_STREAMS_MAX},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP2_HEADER_LIST_MAX}};
 	ret = nghttp2_submit_settings(
-			h2->session, NGHTTP2_FLAG_NONE, settings, KR_COUNT_OF(settings));
+		h2->session, NGHTTP2_FLAG_NONE, settings, KR_COUNT_OF(settings));
 	return ret == 0 ? kr_ok() : kr_error(ENOMEM);
 }
 
@@ -636,11 +642,11 @@ static int http2_init(struct stage *st, const void *param)
 }
 
 const struct stage_ops http2_stage = {
-		.name = "http2",
-		.state_size = sizeof(struct h2_state),
-		.init = http2_init,
-		.up = http2_up,
-		.down = http2_down,
-		.event = http2_event,
-		.deinit = http2_deinit,
+	.name = "http2",
+	.state_size = sizeof(struct h2_state),
+	.init = http2_init,
+	.up = http2_up,
+	.down = http2_down,
+	.event = http2_event,
+	.deinit = http2_deinit,
 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const uint8_t signature[12] = {
-		0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 
 #define FIXED_LEN 16 /* signature, version and command, family, length */
 #define TLV_SSL 0x20
@@ -45,7 +45,7 @@ bool proxy_peers_has(const struct proxy_peers *peers, const struct sockaddr *add
 	for (size_t i = 0; i < peers->subnets.len; ++i) {
 		const struct proxy_subnet *net = &peers->subnets.at[i];
 		if (net->family == addr->sa_family &&
-				kr_bitcmp(bytes, (const char *)&net->addr, net->bits) == 0)
+			kr_bitcmp(bytes, (const char *)&net->addr, net->bits) == 0)
 			return true;
 	}
 	return false;
@@ -112,7 +112,7 @@ static bool is_nobody(const union kr_sockaddr *addr)
 static int read_addresses(struct proxyv2_header *header, unsigned family, struct bytes in)
 {
 	static const uint8_t need[] = {
-			[FAMILY_UNSPEC] = 0, [FAMILY_INET] = 12, [FAMILY_INET6] = 36, [FAMILY_UNIX] = 216};
+		[FAMILY_UNSPEC] = 0, [FAMILY_INET] = 12, [FAMILY_INET6] = 36, [FAMILY_UNIX] = 216};
 	if (family >= KR_COUNT_OF(need) || in.len < need[family])
 		return kr_error(EBADMSG);
 	if (family == FAMILY_UNSPEC || family == FAMILY_UNIX)
@@ -139,7 +139,8 @@ ssize_t proxyv2_parse(struct bytes in, struct proxyv2_header *header)
 	const size_t len = (size_t)in.at[14] << 8 | in.at[15];
 	if (version != 2 || command > CMD_PROXY || len > PROXYV2_HEADER_MAX - FIXED_LEN)
 		return kr_error(EBADMSG);
-	if (command == CMD_PROXY && (transport > 2 || (transport == 0) != (family == FAMILY_UNSPEC)))
+	if (command == CMD_PROXY &&
+		(transport > 2 || (transport == 0) != (family == FAMILY_UNSPEC)))
 		return kr_error(EBADMSG);
 	if (in.len - FIXED_LEN < len)
 		return kr_error(EAGAIN);
@@ -184,9 +185,8 @@ static int dgram_up(struct stage *st, struct bytes in)
 		return stage_up(st, in);
 	struct dgram_state *proxy = stage_state(st);
 	struct stage_facts *facts = &st->stack->facts;
-	ssize_t len = proxy_peers_has(proxy->peers, facts->addr)
-				      ? proxyv2_parse(in, &proxy->header)
-				      : kr_error(EACCES);
+	ssize_t len = proxy_peers_has(proxy->peers, facts->addr) ? proxyv2_parse(in, &proxy->header)
+								 : kr_error(EACCES);
 	if (len < 0 || (size_t)len == in.len)
 		return kr_ok(); /* drop this datagram, not the socket */
 	apply(facts, &proxy->header);
@@ -194,10 +194,10 @@ static int dgram_up(struct stage *st, struct bytes in)
 }
 
 const struct stage_ops proxyv2_dgram_stage = {
-		.name = "proxyv2",
-		.state_size = sizeof(struct dgram_state),
-		.init = dgram_init,
-		.up = dgram_up,
+	.name = "proxyv2",
+	.state_size = sizeof(struct dgram_state),
+	.init = dgram_init,
+	.up = dgram_up,
 };
 
 /* ---- streams ---- */
@@ -280,7 +280,7 @@ static int stream_up(struct stage *st, struct bytes in)
 	if (proxy->len == 0 && !proxyv2_may_begin(in))
 		return get_out_of_the_way(st, 0, in);
 	if (!proxy_peers_has(proxy->peers, st->stack->facts.addr) && in.len >= sizeof(signature) &&
-			proxy->len == 0)
+		proxy->len == 0)
 		return kr_error(EACCES);
 	ssize_t len = proxy->len == 0 ? proxyv2_parse(in, &proxy->header) : kr_error(EAGAIN);
 	if (len >= 0)
@@ -293,7 +293,7 @@ static int stream_up(struct stage *st, struct bytes in)
 		if (!proxyv2_may_begin(have))
 			return get_out_of_the_way(st, 0, (struct bytes){in.at + 1, in.len - 1});
 		if (proxy->len == sizeof(signature) &&
-				!proxy_peers_has(proxy->peers, st->stack->facts.addr))
+			!proxy_peers_has(proxy->peers, st->stack->facts.addr))
 			return kr_error(EACCES);
 		len = proxyv2_parse(have, &proxy->header);
 		if (len >= 0)
@@ -308,9 +308,9 @@ static void stream_deinit(struct stage *st)
 }
 
 const struct stage_ops proxyv2_stream_stage = {
-		.name = "proxyv2",
-		.state_size = sizeof(struct stream_state),
-		.init = stream_init,
-		.up = stream_up,
-		.deinit = stream_deinit,
+	.name = "proxyv2",
+	.state_size = sizeof(struct stream_state),
+	.init = stream_init,
+	.up = stream_up,
+	.deinit = stream_deinit,
 };

@@ -32,8 +32,8 @@ void proxy_peers_clear(struct proxy_peers *peers);
 /** What a header says. */
 struct proxyv2_header {
 	bool is_proxied; /**< false: the peer speaks for itself, or for somebody it does not tell */
-	bool is_stream;	 /**< the client came over a stream */
-	bool is_tls;	 /**< the client came encrypted */
+	bool is_stream;  /**< the client came over a stream */
+	bool is_tls;     /**< the client came encrypted */
 	union kr_sockaddr src, dst;
 };
 

@@ -23,7 +23,7 @@ size_t stack_size(const struct stack_item *items, size_t len)
 }
 
 int stack_init(struct stack *stack, const struct stack_ops *ops, void *owner, struct turn *turn,
-		const struct stack_item *items, size_t len)
+	const struct stack_item *items, size_t len)
 {
 	if (kr_fails_assert(len >= 1 && len <= STACK_MAX))
 		return kr_error(EINVAL);
@@ -35,7 +35,7 @@ int stack_init(struct stack *stack, const struct stack_ops *ops, void *owner, st
 	uint8_t *state = (uint8_t *)stack + padded(sizeof(*stack));
 	for (size_t i = 0; i < len; ++i) {
 		stack->stages[i] = (struct stage){
-				.ops = items[i].ops, .stack = stack, .state = state, .index = i};
+			.ops = items[i].ops, .stack = stack, .state = state, .index = i};
 		state += padded(items[i].ops->state_size);
 	}
 	turn_ref(turn);

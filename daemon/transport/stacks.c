@@ -15,20 +15,20 @@ static const struct row {
 	const struct stage_ops *ops;
 	size_t param; /**< PARAM() or 0 = none */
 } rows[STACK_KIND_COUNT][STACK_MAX] = {
-		[STACK_UDP_SERVER] = {{&udp_stage, PARAM(udp)}, {&proxyv2_dgram_stage, PARAM(proxy)}},
-		[STACK_TCP_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
-				{&dns_frame_stage, 0}},
-		[STACK_TLS_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
-				{&tls_stage, PARAM(tls)}, {&dns_frame_stage, 0}},
-		[STACK_DOH_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
-				{&tls_stage, PARAM(tls)}, {&http2_stage, PARAM(http)}},
-		[STACK_TCP_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&dns_frame_stage, 0}},
-		[STACK_TLS_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&tls_stage, PARAM(tls)},
-				{&dns_frame_stage, 0}},
+	[STACK_UDP_SERVER] = {{&udp_stage, PARAM(udp)}, {&proxyv2_dgram_stage, PARAM(proxy)}},
+	[STACK_TCP_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
+		{&dns_frame_stage, 0}},
+	[STACK_TLS_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
+		{&tls_stage, PARAM(tls)}, {&dns_frame_stage, 0}},
+	[STACK_DOH_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
+		{&tls_stage, PARAM(tls)}, {&http2_stage, PARAM(http)}},
+	[STACK_TCP_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&dns_frame_stage, 0}},
+	[STACK_TLS_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&tls_stage, PARAM(tls)},
+		{&dns_frame_stage, 0}},
 };
 
 static size_t collect(enum stack_kind kind, const struct stack_params *params,
-		struct stack_item items[static STACK_MAX])
+	struct stack_item items[static STACK_MAX])
 {
 	const struct row *row = rows[kind];
 	size_t len = 0;
@@ -49,7 +49,7 @@ size_t stack_kind_size(enum stack_kind kind)
 }
 
 int stack_start(struct stack *stack, enum stack_kind kind, const struct stack_params *params,
-		const struct stack_ops *ops, void *owner, struct turn *turn)
+	const struct stack_ops *ops, void *owner, struct turn *turn)
 {
 	struct stack_item items[STACK_MAX];
 	const size_t len = collect(kind, params, items);

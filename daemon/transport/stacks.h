@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The table: kind of endpoint -> its stages, bottom to top. A new transport is one file and one row.
+ * The table: kind of endpoint -> its stages, bottom to top. A new transport is one file and one
+ * row.
  */
 #pragma once
 
@@ -29,4 +30,4 @@ struct stack_params {
 size_t stack_kind_size(enum stack_kind kind);
 /** stack_init() with the stages of the kind. @param stack  zeroed */
 int stack_start(struct stack *stack, enum stack_kind kind, const struct stack_params *params,
-		const struct stack_ops *ops, void *owner, struct turn *turn);
+	const struct stack_ops *ops, void *owner, struct turn *turn);

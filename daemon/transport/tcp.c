@@ -17,11 +17,11 @@ struct tcp_state {
 	struct stage *st;
 	uv_poll_t poll;
 	int fd;
-	int watched;	    /**< events asked of libuv */
+	int watched; /**< events asked of libuv */
 	bool is_connecting;
-	bool is_eof;	    /**< the peer will send no more */
-	bool wants_fin;	    /**< after all output */
-	bool is_fin_sent;   /**< input is thrown away now */
+	bool is_eof;      /**< the peer will send no more */
+	bool wants_fin;   /**< after all output */
+	bool is_fin_sent; /**< input is thrown away now */
 	uint8_t *out;
 	size_t out_len, out_sent, out_cap;
 };
@@ -97,7 +97,7 @@ static int write_output(struct tcp_state *tcp)
 	struct stack *stack = tcp->st->stack;
 	while (tcp->out_sent < tcp->out_len) {
 		ssize_t ret = send(tcp->fd, tcp->out + tcp->out_sent, tcp->out_len - tcp->out_sent,
-				MSG_NOSIGNAL | MSG_DONTWAIT);
+			MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (ret < 0 && errno == EINTR)
 			continue;
 		if (ret < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -259,9 +259,9 @@ static int tcp_event(struct stage *st, enum stage_event ev)
 }
 
 const struct stage_ops tcp_stage = {
-		.name = "tcp",
-		.state_size = sizeof(struct tcp_state),
-		.init = tcp_init,
-		.down = tcp_down,
-		.event = tcp_event,
+	.name = "tcp",
+	.state_size = sizeof(struct tcp_state),
+	.init = tcp_init,
+	.down = tcp_down,
+	.event = tcp_event,
 };

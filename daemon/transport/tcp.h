@@ -8,7 +8,7 @@
 #include "daemon/transport/stage.h"
 
 struct tcp_param {
-	int fd;		    /**< non-blocking; ours from now on, also if init fails */
+	int fd;             /**< non-blocking; ours from now on, also if init fails */
 	bool is_connecting; /**< connect() is under way; STAGE_OPEN follows */
 };
 

@@ -175,14 +175,14 @@ static void closing_stops_delivery(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(messages_survive_any_two_cuts),
-			cmocka_unit_test(octet_by_octet_works),
-			cmocka_unit_test(largest_message_passes),
-			cmocka_unit_test(length_zero_is_an_error),
-			cmocka_unit_test(three_runts_are_skipped_a_fourth_is_an_error),
-			cmocka_unit_test(a_paused_stack_keeps_messages_in_order),
-			cmocka_unit_test(sent_messages_get_their_length),
-			cmocka_unit_test(closing_stops_delivery),
+		cmocka_unit_test(messages_survive_any_two_cuts),
+		cmocka_unit_test(octet_by_octet_works),
+		cmocka_unit_test(largest_message_passes),
+		cmocka_unit_test(length_zero_is_an_error),
+		cmocka_unit_test(three_runts_are_skipped_a_fourth_is_an_error),
+		cmocka_unit_test(a_paused_stack_keeps_messages_in_order),
+		cmocka_unit_test(sent_messages_get_their_length),
+		cmocka_unit_test(closing_stops_delivery),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

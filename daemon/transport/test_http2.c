@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The HTTP/2 stage over arrays against nghttp2's client, and against bytes that no client would send.
+ * The HTTP/2 stage over arrays against nghttp2's client, and against bytes that no client would
+ * send.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +47,7 @@ static struct result *result_of(struct world *w, int32_t id)
 }
 
 static int client_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-		size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user)
+	size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user)
 {
 	struct result *r = result_of(user, frame->hd.stream_id);
 	char text[64];
@@ -65,7 +66,7 @@ static int client_header(nghttp2_session *session, const nghttp2_frame *frame, c
 }
 
 static int client_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-		size_t len, void *user)
+	size_t len, void *user)
 {
 	struct result *r = result_of(user, id);
 	memcpy(r->body + r->body_len, data, len);
@@ -92,7 +93,7 @@ static int client_frame(nghttp2_session *session, const nghttp2_frame *frame, vo
 }
 
 static ssize_t client_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
-		uint32_t *flags, nghttp2_data_source *source, void *user)
+	uint32_t *flags, nghttp2_data_source *source, void *user)
 {
 	struct world *w = user;
 	len = KR_MIN(len, w->upload_len);
@@ -155,15 +156,17 @@ static void talk(struct world *w, size_t step)
 	fail_msg("they talk for ever");
 }
 
-#define NV(n, v) \
-	{(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE}
+#define NV(n, v)                                                                                   \
+	{                                                                                          \
+		(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE         \
+	}
 
 /** @param type  content-type or NULL @param body  NULL = none */
 static struct result *request(struct world *w, const char *method, const char *path,
-		const char *type, const void *body, size_t body_len)
+	const char *type, const void *body, size_t body_len)
 {
 	nghttp2_nv headers[6] = {NV(":method", method), NV(":scheme", "https"),
-			NV(":authority", "dns.example"), NV(":path", path)};
+		NV(":authority", "dns.example"), NV(":path", path)};
 	size_t len = 4;
 	if (type)
 		headers[len++] = (nghttp2_nv)NV("content-type", type);
@@ -172,7 +175,7 @@ static struct result *request(struct world *w, const char *method, const char *p
 	w->upload = body;
 	w->upload_len = body_len;
 	const int32_t id = nghttp2_submit_request(
-			w->client, NULL, headers, len, body ? &provider : NULL, NULL);
+		w->client, NULL, headers, len, body ? &provider : NULL, NULL);
 	assert_true(id > 0);
 	talk(w, 1 << 20);
 	return result_of(w, id);
@@ -182,7 +185,8 @@ static void answer(struct world *w, size_t i, size_t len)
 {
 	uint8_t *wire = malloc(len);
 	memset(wire, 0x44, len);
-	const struct stage_facts to = {.stream_id = w->rig.messages.at[i].stream_id, .max_age_s = 77};
+	const struct stage_facts to = {
+		.stream_id = w->rig.messages.at[i].stream_id, .max_age_s = 77};
 	assert_int_equal(stack_send(w->rig.stack, &to, (struct bytes){wire, len}), 0);
 	free(wire);
 	talk(w, 1 << 20);
@@ -213,14 +217,14 @@ static void questions_by_get_post_and_head(void **state)
 		const char *method, *path, *type;
 		bool has_body;
 	} cases[] = {{"GET", "/dns-query?dns=" QUESTION_64, NULL, false},
-			{"GET", "/doh?x=1&dns=" QUESTION_64 "&y=", NULL, false},
-			{"HEAD", "/dns-query?dns=" QUESTION_64, NULL, false},
-			{"POST", "/dns-query", DNS, true}, {"POST", "/doh", NULL, true},
-			{"POST", "/doh?whatever", "Application/DNS-Message; q=1", true}};
+		{"GET", "/doh?x=1&dns=" QUESTION_64 "&y=", NULL, false},
+		{"HEAD", "/dns-query?dns=" QUESTION_64, NULL, false},
+		{"POST", "/dns-query", DNS, true}, {"POST", "/doh", NULL, true},
+		{"POST", "/doh?whatever", "Application/DNS-Message; q=1", true}};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		struct world *w = world_new();
 		struct result *r = request(w, cases[i].method, cases[i].path, cases[i].type,
-				cases[i].has_body ? question : NULL, sizeof(question));
+			cases[i].has_body ? question : NULL, sizeof(question));
 		check_answered(w, r, 300);
 		assert_int_equal(r->body_len, strcmp(cases[i].method, "HEAD") == 0 ? 0 : 300);
 		assert_int_equal(w->ret, 0);
@@ -253,20 +257,20 @@ static void bad_requests_get_their_status(void **state)
 		const char *method, *path, *type, *body;
 		int status;
 	} cases[] = {{"PUT", "/dns-query", DNS, "x", 501}, {"OPTIONS", "/doh", NULL, NULL, 501},
-			{"GET", "/", NULL, NULL, 404}, {"GET", "/dns-query/x", NULL, NULL, 404},
-			{"GET", "/dns-query", NULL, NULL, 400}, {"GET", "/doh?dns=", NULL, NULL, 400},
-			{"GET", "/doh?name=a", NULL, NULL, 400},
-			{"GET", "/doh?dns=" QUESTION_64 "==", NULL, NULL, 400},
-			{"GET", "/doh?dns=" QUESTION_64 "&dns=" QUESTION_64, NULL, NULL, 400},
-			{"GET", "/doh?dns=AAA+", NULL, NULL, 400},
-			{"GET", "/doh?dns=AAAAA", NULL, NULL, 400},
-			{"GET", "/doh?dns=" QUESTION_64, "text/html", NULL, 415},
-			{"POST", "/doh", "text/html", "x", 415}, {"POST", "/doh", DNS, NULL, 400},
-			{"GET", long_path, NULL, NULL, 414}};
+		{"GET", "/", NULL, NULL, 404}, {"GET", "/dns-query/x", NULL, NULL, 404},
+		{"GET", "/dns-query", NULL, NULL, 400}, {"GET", "/doh?dns=", NULL, NULL, 400},
+		{"GET", "/doh?name=a", NULL, NULL, 400},
+		{"GET", "/doh?dns=" QUESTION_64 "==", NULL, NULL, 400},
+		{"GET", "/doh?dns=" QUESTION_64 "&dns=" QUESTION_64, NULL, NULL, 400},
+		{"GET", "/doh?dns=AAA+", NULL, NULL, 400},
+		{"GET", "/doh?dns=AAAAA", NULL, NULL, 400},
+		{"GET", "/doh?dns=" QUESTION_64, "text/html", NULL, 415},
+		{"POST", "/doh", "text/html", "x", 415}, {"POST", "/doh", DNS, NULL, 400},
+		{"GET", long_path, NULL, NULL, 414}};
 	struct world *w = world_new();
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		struct result *r = request(w, cases[i].method, cases[i].path, cases[i].type,
-				cases[i].body, cases[i].body ? strlen(cases[i].body) : 0);
+			cases[i].body, cases[i].body ? strlen(cases[i].body) : 0);
 		if (r->status != cases[i].status)
 			fail_msg("%s %.40s: %d", cases[i].method, cases[i].path, r->status);
 		assert_int_equal(r->body_len, 0);
@@ -286,7 +290,7 @@ static void no_dns_query_is_a_bad_request(void **state)
 	struct result *r = request(w, "POST", "/doh", DNS, "xx", 2);
 	assert_int_equal(w->rig.messages.len, 1);
 	struct stage_facts to = {
-			.stream_id = w->rig.messages.at[0].stream_id, .is_malformed = true};
+		.stream_id = w->rig.messages.at[0].stream_id, .is_malformed = true};
 	stack_send(w->rig.stack, &to, (struct bytes){NULL, 0});
 	talk(w, 1 << 20);
 	assert_int_equal(r->status, 400);
@@ -324,7 +328,7 @@ static void octet_by_octet_works(void **state)
 {
 	struct world *w = world_new();
 	nghttp2_nv headers[] = {NV(":method", "GET"), NV(":scheme", "https"),
-			NV(":authority", "dns.example"), NV(":path", "/doh?dns=" QUESTION_64)};
+		NV(":authority", "dns.example"), NV(":path", "/doh?dns=" QUESTION_64)};
 	nghttp2_submit_request(w->client, NULL, headers, 4, NULL, NULL);
 	assert_true(w->rig.stack->partial != 0);
 	talk(w, 1);
@@ -355,16 +359,16 @@ static int look_at_headers(struct stack *stack, struct bytes in)
 	last_headers = stack->facts.headers;
 	if (last_headers)
 		snprintf(last_value, sizeof(last_value), "%s=%s", last_headers->at[0].name,
-				last_headers->at[0].value);
+			last_headers->at[0].value);
 	return 0;
 }
 
 static void chosen_headers_are_kept(void **state)
 {
 	static const struct stack_ops ops = {.message = look_at_headers,
-			.event = rig_event,
-			.failed = rig_failed,
-			.released = rig_released};
+		.event = rig_event,
+		.failed = rig_failed,
+		.released = rig_released};
 	char name[] = "X-Forwarded-For";
 	(void)array_push(param.headers, name);
 	struct world *w = world_new();
@@ -385,12 +389,11 @@ static void floods_end_the_connection(void **state)
 		size_t len;
 		int tolerated;
 	} cases[] = {{"PING", {0, 0, 8, 6, 0, 0, 0, 0, 0}, 17, HTTP2_PINGS_MAX},
-			{"SETTINGS", {0, 0, 0, 4, 0, 0, 0, 0, 0}, 9, HTTP2_SETTINGS_MAX - 1},
-			{"PRIORITY", {0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 3, 7}, 14,
-					HTTP2_PRIORITIES_MAX},
-			{"unknown", {0, 0, 0, 99, 0, 0, 0, 0, 0}, 9, HTTP2_UNKNOWN_MAX},
-			{"WINDOW_UPDATE", {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 13,
-					HTTP2_WINDOW_UPDATES_MAX}};
+		{"SETTINGS", {0, 0, 0, 4, 0, 0, 0, 0, 0}, 9, HTTP2_SETTINGS_MAX - 1},
+		{"PRIORITY", {0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 3, 7}, 14, HTTP2_PRIORITIES_MAX},
+		{"unknown", {0, 0, 0, 99, 0, 0, 0, 0, 0}, 9, HTTP2_UNKNOWN_MAX},
+		{"WINDOW_UPDATE", {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 13,
+			HTTP2_WINDOW_UPDATES_MAX}};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		struct world *w = world_new();
 		static const uint8_t settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
@@ -445,7 +448,7 @@ static void endless_headers_end_the_connection(void **state)
 static void other_protocols_are_disconnected(void **state)
 {
 	static const char *const cases[] = {"GET /doh HTTP/1.1\r\nHost: dns.example\r\n\r\n",
-			"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n\0\0\0\4\0\0\0\0\0"};
+		"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n\0\0\0\4\0\0\0\0\0"};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		struct world *w = world_new();
 		assert_int_equal(rig_feed(&w->rig, cases[i], 30), kr_error(EPROTO));
@@ -460,7 +463,7 @@ static void too_many_headers_are_too_large(void **state)
 	memset(value, 'x', sizeof(value) - 1);
 	value[sizeof(value) - 1] = '\0';
 	nghttp2_nv headers[10] = {NV(":method", "GET"), NV(":scheme", "https"),
-			NV(":authority", "dns.example"), NV(":path", "/doh?dns=" QUESTION_64)};
+		NV(":authority", "dns.example"), NV(":path", "/doh?dns=" QUESTION_64)};
 	for (int i = 4; i < 10; ++i)
 		headers[i] = (nghttp2_nv)NV("x-junk", value);
 	const int32_t id = nghttp2_submit_request(w->client, NULL, headers, 10, NULL, NULL);
@@ -472,10 +475,9 @@ static void too_many_headers_are_too_large(void **state)
 
 static void the_age_is_the_smallest_ttl(void **state)
 {
-	uint8_t wire[] = {0, 0, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 1, 1, 'a', 0, 0, 1, 0, 1,
-			0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 1, 2, 3, 4,
-			0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 100, 0, 4, 1, 2, 3, 5,
-			0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0};
+	uint8_t wire[] = {0, 0, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 1, 1, 'a', 0, 0, 1, 0, 1, 0xc0, 12,
+		0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 1, 2, 3, 4, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 100, 0, 4,
+		1, 2, 3, 5, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0};
 	const struct bytes all = {wire, sizeof(wire)};
 	assert_int_equal(answer_max_age(all, 5, 1000), 100);
 	assert_int_equal(answer_max_age(all, 5, 60), 60);
@@ -495,20 +497,20 @@ static void the_age_is_the_smallest_ttl(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(questions_by_get_post_and_head),
-			cmocka_unit_test(largest_messages_pass),
-			cmocka_unit_test(bad_requests_get_their_status),
-			cmocka_unit_test(no_dns_query_is_a_bad_request),
-			cmocka_unit_test(answers_out_of_order_and_for_vanished_streams),
-			cmocka_unit_test(octet_by_octet_works),
-			cmocka_unit_test(a_paused_stack_keeps_requests),
-			cmocka_unit_test(chosen_headers_are_kept),
-			cmocka_unit_test(floods_end_the_connection),
-			cmocka_unit_test(rapid_resets_end_the_connection),
-			cmocka_unit_test(endless_headers_end_the_connection),
-			cmocka_unit_test(other_protocols_are_disconnected),
-			cmocka_unit_test(too_many_headers_are_too_large),
-			cmocka_unit_test(the_age_is_the_smallest_ttl),
+		cmocka_unit_test(questions_by_get_post_and_head),
+		cmocka_unit_test(largest_messages_pass),
+		cmocka_unit_test(bad_requests_get_their_status),
+		cmocka_unit_test(no_dns_query_is_a_bad_request),
+		cmocka_unit_test(answers_out_of_order_and_for_vanished_streams),
+		cmocka_unit_test(octet_by_octet_works),
+		cmocka_unit_test(a_paused_stack_keeps_requests),
+		cmocka_unit_test(chosen_headers_are_kept),
+		cmocka_unit_test(floods_end_the_connection),
+		cmocka_unit_test(rapid_resets_end_the_connection),
+		cmocka_unit_test(endless_headers_end_the_connection),
+		cmocka_unit_test(other_protocols_are_disconnected),
+		cmocka_unit_test(too_many_headers_are_too_large),
+		cmocka_unit_test(the_age_is_the_smallest_ttl),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,8 +23,8 @@ static union kr_sockaddr friend, stranger, listener;
 static int setup(void **state)
 {
 	friend.ip4 = (struct sockaddr_in){.sin_family = AF_INET,
-			.sin_addr.s_addr = htonl(0x0a000001),
-			.sin_port = htons(4000)};
+		.sin_addr.s_addr = htonl(0x0a000001),
+		.sin_port = htons(4000)};
 	stranger = friend;
 	stranger.ip4.sin_addr.s_addr = htonl(0x0b000001);
 	listener = friend;
@@ -81,7 +81,7 @@ static void check_stream(const uint8_t *header, size_t header_len, bool is_proxi
 		assert_int_equal(msg->flags.tls, is_tls);
 		assert_true(msg->comm_flags.tcp);
 		assert_string_equal(kr_straddr(&msg->addr.ip),
-				is_proxied ? "192.0.2.1#12345" : "10.0.0.1#04000");
+			is_proxied ? "192.0.2.1#12345" : "10.0.0.1#04000");
 		if (is_proxied)
 			assert_int_equal(kr_inaddr_port(&msg->dst.ip), 53);
 		assert_int_equal(rig.stack->partial, 0);
@@ -147,29 +147,23 @@ static const struct bad {
 	uint8_t wire[64];
 	size_t len;
 } bad_headers[] = {
-		{"version 1", {SIG, 0x11, 0x11, 0, 12, INET_ADDRS}, 28},
-		{"version 3", {SIG, 0x31, 0x11, 0, 12, INET_ADDRS}, 28},
-		{"command 2", {SIG, 0x22, 0x11, 0, 12, INET_ADDRS}, 28},
-		{"family 4", {SIG, 0x21, 0x41, 0, 12, INET_ADDRS}, 28},
-		{"transport 3", {SIG, 0x21, 0x13, 0, 12, INET_ADDRS}, 28},
-		{"family without transport", {SIG, 0x21, 0x10, 0, 12, INET_ADDRS}, 28},
-		{"transport without family", {SIG, 0x21, 0x01, 0, 0}, 16},
-		{"too short for IPv4", {SIG, 0x21, 0x11, 0, 11, INET_ADDRS}, 28},
-		{"too short for IPv6", {SIG, 0x21, 0x21, 0, 12, INET_ADDRS}, 28},
-		{"too short for UNIX", {SIG, 0x21, 0x31, 0, 12, INET_ADDRS}, 28},
-		{"longer than allowed", {SIG, 0x21, 0x11, 1, 241, INET_ADDRS}, 28},
-		{"length 65535", {SIG, 0x21, 0x11, 255, 255, INET_ADDRS}, 28},
-		{"TLV past the end", {SIG, 0x21, 0x11, 0, 16, INET_ADDRS, 1, 0, 2, 0}, 32},
-		{"TLV cut off", {SIG, 0x21, 0x11, 0, 14, INET_ADDRS, 1, 0}, 30},
-		{"17 TLVs",
-				{SIG, 0x21, 0x11, 0, 12 + 17 * 3, INET_ADDRS, 4, 0, 0, 4, 0, 0, 4},
-				64},
-		{"source port 0",
-				{SIG, 0x21, 0x11, 0, 12, 192, 0, 2, 1, 198, 51, 100, 7, 0, 0, 0, 53},
-				28},
-		{"source 0.0.0.0",
-				{SIG, 0x21, 0x11, 0, 12, 0, 0, 0, 0, 198, 51, 100, 7, 1, 0, 0, 53},
-				28},
+	{"version 1", {SIG, 0x11, 0x11, 0, 12, INET_ADDRS}, 28},
+	{"version 3", {SIG, 0x31, 0x11, 0, 12, INET_ADDRS}, 28},
+	{"command 2", {SIG, 0x22, 0x11, 0, 12, INET_ADDRS}, 28},
+	{"family 4", {SIG, 0x21, 0x41, 0, 12, INET_ADDRS}, 28},
+	{"transport 3", {SIG, 0x21, 0x13, 0, 12, INET_ADDRS}, 28},
+	{"family without transport", {SIG, 0x21, 0x10, 0, 12, INET_ADDRS}, 28},
+	{"transport without family", {SIG, 0x21, 0x01, 0, 0}, 16},
+	{"too short for IPv4", {SIG, 0x21, 0x11, 0, 11, INET_ADDRS}, 28},
+	{"too short for IPv6", {SIG, 0x21, 0x21, 0, 12, INET_ADDRS}, 28},
+	{"too short for UNIX", {SIG, 0x21, 0x31, 0, 12, INET_ADDRS}, 28},
+	{"longer than allowed", {SIG, 0x21, 0x11, 1, 241, INET_ADDRS}, 28},
+	{"length 65535", {SIG, 0x21, 0x11, 255, 255, INET_ADDRS}, 28},
+	{"TLV past the end", {SIG, 0x21, 0x11, 0, 16, INET_ADDRS, 1, 0, 2, 0}, 32},
+	{"TLV cut off", {SIG, 0x21, 0x11, 0, 14, INET_ADDRS, 1, 0}, 30},
+	{"17 TLVs", {SIG, 0x21, 0x11, 0, 12 + 17 * 3, INET_ADDRS, 4, 0, 0, 4, 0, 0, 4}, 64},
+	{"source port 0", {SIG, 0x21, 0x11, 0, 12, 192, 0, 2, 1, 198, 51, 100, 7, 0, 0, 0, 53}, 28},
+	{"source 0.0.0.0", {SIG, 0x21, 0x11, 0, 12, 0, 0, 0, 0, 198, 51, 100, 7, 1, 0, 0, 53}, 28},
 };
 
 static void bad_headers_close_streams_and_drop_datagrams(void **state)
@@ -264,14 +258,14 @@ static void peers_are_subnets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(stream_headers_may_be_cut_anywhere),
-			cmocka_unit_test(beginnings_of_a_signature_are_data_after_all),
-			cmocka_unit_test(strangers_with_a_header_are_disconnected),
-			cmocka_unit_test(strangers_without_a_header_are_served),
-			cmocka_unit_test(bad_headers_close_streams_and_drop_datagrams),
-			cmocka_unit_test(datagrams_carry_their_own_header),
-			cmocka_unit_test(inet6_addresses_are_read),
-			cmocka_unit_test(peers_are_subnets),
+		cmocka_unit_test(stream_headers_may_be_cut_anywhere),
+		cmocka_unit_test(beginnings_of_a_signature_are_data_after_all),
+		cmocka_unit_test(strangers_with_a_header_are_disconnected),
+		cmocka_unit_test(strangers_without_a_header_are_served),
+		cmocka_unit_test(bad_headers_close_streams_and_drop_datagrams),
+		cmocka_unit_test(datagrams_carry_their_own_header),
+		cmocka_unit_test(inet6_addresses_are_read),
+		cmocka_unit_test(peers_are_subnets),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -46,18 +46,18 @@ static int rig_bottom_event(struct stage *st, enum stage_event ev)
 }
 
 static const struct stage_ops rig_bottom = {
-		.name = "rig", .down = rig_bottom_down, .event = rig_bottom_event};
+	.name = "rig", .down = rig_bottom_down, .event = rig_bottom_event};
 
 static int rig_message(struct stack *stack, struct bytes in)
 {
 	struct rig *rig = stack->owner;
 	const struct stage_facts *facts = &stack->facts;
 	struct rig_message msg = {.wire = malloc(in.len + 1),
-			.len = in.len,
-			.is_proxied = facts->comm_addr,
-			.flags = facts->flags,
-			.comm_flags = facts->comm_flags,
-			.stream_id = facts->stream_id};
+		.len = in.len,
+		.is_proxied = facts->comm_addr,
+		.flags = facts->flags,
+		.comm_flags = facts->comm_flags,
+		.stream_id = facts->stream_id};
 	memcpy(msg.wire, in.at, in.len);
 	if (facts->addr)
 		memcpy(&msg.addr, facts->addr, kr_sockaddr_len(facts->addr));
@@ -78,9 +78,7 @@ static void rig_event(struct stack *stack, enum stage_event ev)
 		rig->is_eof = true;
 }
 
-static void rig_failed(struct stack *stack, int err)
-{
-}
+static void rig_failed(struct stack *stack, int err) {}
 
 static void rig_released(struct stack *stack)
 {
@@ -88,10 +86,8 @@ static void rig_released(struct stack *stack)
 	rig->is_released = true;
 }
 
-static const struct stack_ops rig_ops = {.message = rig_message,
-		.event = rig_event,
-		.failed = rig_failed,
-		.released = rig_released};
+static const struct stack_ops rig_ops = {
+	.message = rig_message, .event = rig_event, .failed = rig_failed, .released = rig_released};
 
 /** Build a stack of our bottom and one or two stages. */
 static inline int rig_init(struct rig *rig, const struct stack_item *items, size_t len)

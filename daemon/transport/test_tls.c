@@ -41,8 +41,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const files[] = {"ephemeral_key.pem", "ephemeral_key.pem.lock", "c.pem",
-			"k.pem", "x.pem"};
+	static const char *const files[] = {
+		"ephemeral_key.pem", "ephemeral_key.pem.lock", "c.pem", "k.pem", "x.pem"};
 	tls_server_deinit(&server);
 	for (size_t i = 0; i < KR_COUNT_OF(files); ++i)
 		unlink(files[i]);
@@ -59,7 +59,8 @@ static const char *pin_of(struct tls_credentials *creds, bool is_wrong)
 	size_t size = 32;
 	uint8_t id[32];
 	assert_int_equal(gnutls_certificate_get_x509_crt(creds->gnutls, 0, &list, &len), 0);
-	assert_int_equal(gnutls_x509_crt_get_key_id(list[0], GNUTLS_KEYID_USE_SHA256, id, &size), 0);
+	assert_int_equal(
+		gnutls_x509_crt_get_key_id(list[0], GNUTLS_KEYID_USE_SHA256, id, &size), 0);
 	for (unsigned i = 0; i < len; ++i)
 		gnutls_x509_crt_deinit(list[i]);
 	gnutls_free(list);
@@ -76,13 +77,13 @@ static struct tls_client_param *client_of(const char *pin, const char *name, con
 	const char *why = NULL;
 	struct tls_client_param *param = NULL;
 	const struct tls_client_spec spec = {
-			.addr.ip4 = {.sin_family = AF_INET, .sin_port = htons(853)},
-			.hostname = name,
-			.ca_files = &ca,
-			.ca_files_len = ca != NULL,
-			.pins = &pin,
-			.pins_len = pin != NULL,
-			.insecure = !pin && !name};
+		.addr.ip4 = {.sin_family = AF_INET, .sin_port = htons(853)},
+		.hostname = name,
+		.ca_files = &ca,
+		.ca_files_len = ca != NULL,
+		.pins = &pin,
+		.pins_len = pin != NULL,
+		.insecure = !pin && !name};
 	if (tls_client_param_new(&spec, &param, &why) != 0)
 		fail_msg("%s", why);
 	return param;
@@ -95,7 +96,7 @@ struct pair {
 };
 
 static void start(struct pair *pair, struct tls_client_param *param, const char *client_alpn,
-		const char *server_alpn)
+	const char *server_alpn)
 {
 	const struct tls_param cp = {.client = param, .alpn = client_alpn};
 	const struct tls_param sp = {.server = &server, .alpn = server_alpn};
@@ -165,7 +166,8 @@ static void check_talk(size_t step)
 	assert_true(pair.server.messages.at[0].flags.tls);
 	assert_true(pair.server.messages.at[0].comm_flags.tls);
 	for (int i = 0; i < 20; ++i)
-		assert_int_equal(stack_send(pair.server.stack, NULL, (struct bytes){answer, 5000}), 0);
+		assert_int_equal(
+			stack_send(pair.server.stack, NULL, (struct bytes){answer, 5000}), 0);
 	talk(&pair, step);
 	assert_int_equal(pair.client.messages.len, 20);
 	assert_int_equal(pair.client.messages.at[19].len, 5000);
@@ -241,24 +243,22 @@ static void make_files(const char *name, int days, unsigned rsa_bits)
 		assert_int_equal(gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, rsa_bits, 0), 0);
 	else
 		assert_int_equal(gnutls_x509_privkey_generate(key, GNUTLS_PK_EC,
-						 GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
-						 0),
-				0);
+					 GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+			0);
 	gnutls_x509_crt_set_version(crt, 3);
 	gnutls_x509_crt_set_serial(crt, "\1", 1);
 	gnutls_x509_crt_set_activation_time(crt, now - 100 * 86400);
 	gnutls_x509_crt_set_expiration_time(crt, now + days * 86400);
 	gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, name, strlen(name));
 	gnutls_x509_crt_set_subject_alt_name(
-			crt, GNUTLS_SAN_DNSNAME, name, strlen(name), GNUTLS_FSAN_SET);
+		crt, GNUTLS_SAN_DNSNAME, name, strlen(name), GNUTLS_FSAN_SET);
 	gnutls_x509_crt_set_basic_constraints(crt, 1, -1);
 	gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE | GNUTLS_KEY_KEY_CERT_SIGN);
 	gnutls_x509_crt_set_key(crt, key);
-	assert_int_equal(gnutls_x509_crt_sign2(crt, crt, key,
-					 rsa_bits && rsa_bits < 700 ? GNUTLS_DIG_SHA1
-								    : GNUTLS_DIG_SHA256,
-					 0),
-			0);
+	assert_int_equal(
+		gnutls_x509_crt_sign2(crt, crt, key,
+			rsa_bits && rsa_bits < 700 ? GNUTLS_DIG_SHA1 : GNUTLS_DIG_SHA256, 0),
+		0);
 	assert_int_equal(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem), 0);
 	write_file("c.pem", &pem);
 	gnutls_free(pem.data);
@@ -286,7 +286,7 @@ static void names_and_dates_are_checked(void **state)
 		int days;
 		bool is_good;
 	} cases[] = {{"dns.example", 30, true}, {"other.example", 30, false},
-			{"dns.example", -30, false}};
+		{"dns.example", -30, false}};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		make_files(cases[i].name, cases[i].days, 0);
 		use_files();
@@ -337,10 +337,10 @@ static void garbage_gets_an_alert(void **state)
 		uint8_t wire[64];
 		size_t len;
 	} cases[] = {{"zeros", {0}, 64}, {"HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27},
-			{"SSLv2 hello", {0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10}, 48},
-			{"record too long", {22, 3, 1, 0x48, 1}, 64},
-			{"unknown type", {99, 3, 3, 0, 4, 1, 2, 3, 4}, 9},
-			{"data first", {23, 3, 3, 0, 4, 1, 2, 3, 4}, 9}};
+		{"SSLv2 hello", {0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10}, 48},
+		{"record too long", {22, 3, 1, 0x48, 1}, 64},
+		{"unknown type", {99, 3, 3, 0, 4, 1, 2, 3, 4}, 9},
+		{"data first", {23, 3, 3, 0, 4, 1, 2, 3, 4}, 9}};
 	const struct tls_param sp = {.server = &server, .alpn = "dot"};
 	const struct stack_item srv[] = {{&tls_stage, &sp}, {&dns_frame_stage, NULL}};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
@@ -474,11 +474,11 @@ static void nonsense_about_servers_is_refused(void **state)
 	const char *good = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", *bad = "!!!";
 	const char *file = "missing.pem";
 	const struct tls_client_spec specs[] = {{.insecure = false}, {.pins = &pin, .pins_len = 1},
-			{.pins = &long_pin, .pins_len = 1}, {.pins = &bad, .pins_len = 1},
-			{.pins = &good, .pins_len = 1, .ca_files = &file, .ca_files_len = 1},
-			{.ca_files = &file, .ca_files_len = 1},
-			{.hostname = "a", .ca_files = &file, .ca_files_len = 1},
-			{.insecure = true, .hostname = "a"}};
+		{.pins = &long_pin, .pins_len = 1}, {.pins = &bad, .pins_len = 1},
+		{.pins = &good, .pins_len = 1, .ca_files = &file, .ca_files_len = 1},
+		{.ca_files = &file, .ca_files_len = 1},
+		{.hostname = "a", .ca_files = &file, .ca_files_len = 1},
+		{.insecure = true, .hostname = "a"}};
 	for (size_t i = 0; i < KR_COUNT_OF(specs); ++i) {
 		struct tls_client_param *param = NULL;
 		const char *why = NULL;
@@ -507,18 +507,18 @@ static void nonsense_about_servers_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			tls_test(messages_pass_in_any_portions),
-			tls_test(one_turn_is_one_record),
-			tls_test(servers_with_another_key_are_refused),
-			tls_test(names_and_dates_are_checked),
-			tls_test(unknown_authorities_are_refused),
-			tls_test(other_protocols_are_refused_with_an_alert),
-			tls_test(garbage_gets_an_alert),
-			tls_test(resumption_works_among_servers_with_one_secret),
-			tls_test(handshakes_wait_for_processor_time),
-			tls_test(bad_files_are_refused),
-			tls_test(made_certificates_share_a_key_file),
-			tls_test(nonsense_about_servers_is_refused),
+		tls_test(messages_pass_in_any_portions),
+		tls_test(one_turn_is_one_record),
+		tls_test(servers_with_another_key_are_refused),
+		tls_test(names_and_dates_are_checked),
+		tls_test(unknown_authorities_are_refused),
+		tls_test(other_protocols_are_refused_with_an_alert),
+		tls_test(garbage_gets_an_alert),
+		tls_test(resumption_works_among_servers_with_one_secret),
+		tls_test(handshakes_wait_for_processor_time),
+		tls_test(bad_files_are_refused),
+		tls_test(made_certificates_share_a_key_file),
+		tls_test(nonsense_about_servers_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

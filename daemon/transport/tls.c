@@ -20,12 +20,12 @@ struct tls_state {
 	gnutls_session_t session;
 	struct tls_credentials *credentials; /**< server: ours */
 	struct tls_client_param *client;     /**< client: the server's */
-	struct bytes in;		     /**< not yet pulled by the library */
-	struct tls_server *server;	     /**< we are the server and the handshake goes on */
-	struct tls_waiter waiter;	     /**< for processor time, see tls_server_wait() */
-	uint8_t *held;			     /**< what came while waiting */
+	struct bytes in;                     /**< not yet pulled by the library */
+	struct tls_server *server;           /**< we are the server and the handshake goes on */
+	struct tls_waiter waiter;            /**< for processor time, see tls_server_wait() */
+	uint8_t *held;                       /**< what came while waiting */
 	size_t held_len;
-	uint8_t *out;			     /**< plaintext to be sent */
+	uint8_t *out; /**< plaintext to be sent */
 	size_t out_len, out_cap;
 	int64_t key_updates_since;
 	unsigned key_updates, warnings;
@@ -76,7 +76,7 @@ static int64_t cpu_us(void)
 
 /** The peer wants new keys: cheap for it, not for us. */
 static int on_key_update(gnutls_session_t session, unsigned int type, unsigned when,
-		unsigned int incoming, const gnutls_datum_t *msg)
+	unsigned int incoming, const gnutls_datum_t *msg)
 {
 	struct tls_state *tls = gnutls_session_get_ptr(session);
 	const int64_t now_s = time(NULL);
@@ -99,11 +99,11 @@ static int start_server(struct tls_state *tls, const struct tls_param *param)
 	tls->credentials = tls_server_credentials(param->server);
 	if (!tls->credentials)
 		return kr_error(ENOENT);
-	int ret = gnutls_init(&tls->session,
-			GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS_TLS12);
+	int ret = gnutls_init(
+		&tls->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS_TLS12);
 	if (ret == 0)
-		ret = gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE,
-				tls->credentials->gnutls);
+		ret = gnutls_credentials_set(
+			tls->session, GNUTLS_CRD_CERTIFICATE, tls->credentials->gnutls);
 	if (ret == 0 && tls_server_ticket_key(param->server, time(NULL), &key) == 0)
 		ret = gnutls_session_ticket_enable_server(tls->session, &key);
 	if (ret == 0)
@@ -118,14 +118,14 @@ static int start_client(struct tls_state *tls, const struct tls_param *param)
 	tls->client = tls_client_param_ref(param->client);
 	int ret = gnutls_init(&tls->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK);
 	if (ret == 0)
-		ret = gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE,
-				tls->client->gnutls);
+		ret = gnutls_credentials_set(
+			tls->session, GNUTLS_CRD_CERTIFICATE, tls->client->gnutls);
 	if (ret == 0 && tls->client->hostname)
 		ret = gnutls_server_name_set(tls->session, GNUTLS_NAME_DNS, tls->client->hostname,
-				strlen(tls->client->hostname));
+			strlen(tls->client->hostname));
 	if (ret == 0 && tls->client->session.size > 0)
 		gnutls_session_set_data(tls->session, tls->client->session.data,
-				tls->client->session.size); /* or a full handshake */
+			tls->client->session.size); /* or a full handshake */
 	if (ret == 0)
 		gnutls_handshake_set_max_packet_length(tls->session, TLS_SERVER_FLIGHT_MAX);
 	return ret;
@@ -149,12 +149,12 @@ static int tls_init(struct stage *st, const void *param)
 	const int64_t before = cpu_us();
 	int ret = p->server ? start_server(tls, p) : start_client(tls, p);
 	if (ret == 0)
-		ret = gnutls_priority_set(tls->session, tls->client ? tls->client->priority
-								    : tls->credentials->priority);
+		ret = gnutls_priority_set(tls->session,
+			tls->client ? tls->client->priority : tls->credentials->priority);
 	/* A server insists on its protocol if the client names any. */
 	if (ret == 0)
-		ret = gnutls_alpn_set_protocols(tls->session, &alpn, 1,
-				p->server ? GNUTLS_ALPN_MANDATORY : 0);
+		ret = gnutls_alpn_set_protocols(
+			tls->session, &alpn, 1, p->server ? GNUTLS_ALPN_MANDATORY : 0);
 	if (ret != 0) {
 		release(tls);
 		return kr_error(ENOENT);
@@ -166,7 +166,7 @@ static int tls_init(struct stage *st, const void *param)
 	gnutls_transport_set_push_function(tls->session, push);
 	gnutls_handshake_set_timeout(tls->session, 0); /* sessions have timers of their own */
 	gnutls_handshake_set_hook_function(
-			tls->session, GNUTLS_HANDSHAKE_KEY_UPDATE, GNUTLS_HOOK_PRE, on_key_update);
+		tls->session, GNUTLS_HANDSHAKE_KEY_UPDATE, GNUTLS_HOOK_PRE, on_key_update);
 	if (p->server)
 		tls_server_charge(p->server, cpu_us() - before);
 	return kr_ok();
@@ -177,7 +177,7 @@ static void keep_session(struct tls_state *tls)
 {
 	gnutls_datum_t data = {0};
 	if (!tls->client || !tls->is_open || tls->is_broken || tls->client->insecure ||
-			!(gnutls_session_get_flags(tls->session) & GNUTLS_SFLAGS_SESSION_TICKET))
+		!(gnutls_session_get_flags(tls->session) & GNUTLS_SFLAGS_SESSION_TICKET))
 		return;
 	if (gnutls_session_get_data2(tls->session, &data) != 0)
 		return;
@@ -213,7 +213,8 @@ static int encrypt(struct tls_state *tls)
 	if (!tls->is_open || tls->is_broken)
 		return kr_ok();
 	for (size_t done = 0; done < tls->out_len;) {
-		ssize_t ret = gnutls_record_send(tls->session, tls->out + done, tls->out_len - done);
+		ssize_t ret =
+			gnutls_record_send(tls->session, tls->out + done, tls->out_len - done);
 		if (ret == GNUTLS_E_INTERRUPTED)
 			continue;
 		if (ret <= 0) {
@@ -379,8 +380,8 @@ static int take(struct tls_state *tls, struct bytes in)
 
 static void on_turn_to_work(struct tls_waiter *waiter)
 {
-	struct tls_state *tls = (struct tls_state *)((char *)waiter -
-						     offsetof(struct tls_state, waiter));
+	struct tls_state *tls =
+		(struct tls_state *)((char *)waiter - offsetof(struct tls_state, waiter));
 	struct stack *stack = tls->st->stack;
 	const struct bytes in = {tls->held, tls->held_len};
 	if (stack->is_closing || tls->is_broken)
@@ -400,7 +401,7 @@ static int tls_up(struct stage *st, struct bytes in)
 	if (tls->is_broken)
 		return kr_error(EPROTO);
 	if (tls->server && in.len > 0 &&
-			(tls->waiter.server || !tls_server_may_work(tls->server, now_ms(tls))))
+		(tls->waiter.server || !tls_server_may_work(tls->server, now_ms(tls))))
 		return hold(tls, in);
 	return take(tls, in);
 }
@@ -431,11 +432,11 @@ static int tls_event(struct stage *st, enum stage_event ev)
 }
 
 const struct stage_ops tls_stage = {
-		.name = "tls",
-		.state_size = sizeof(struct tls_state),
-		.init = tls_init,
-		.up = tls_up,
-		.down = tls_down,
-		.event = tls_event,
-		.deinit = tls_deinit,
+	.name = "tls",
+	.state_size = sizeof(struct tls_state),
+	.init = tls_init,
+	.up = tls_up,
+	.down = tls_down,
+	.event = tls_event,
+	.deinit = tls_deinit,
 };

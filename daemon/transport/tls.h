@@ -18,9 +18,9 @@ struct tls_server;
 /** @} */
 
 struct tls_param {
-	struct tls_server *server;	 /**< we are the server; lent for the life of the stack */
+	struct tls_server *server;       /**< we are the server; lent for the life of the stack */
 	struct tls_client_param *client; /**< we are the client; a reference is taken */
-	const char *alpn;		 /**< the one protocol spoken */
+	const char *alpn;                /**< the one protocol spoken */
 };
 
 extern const struct stage_ops tls_stage;

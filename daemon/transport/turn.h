@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * What all stacks of a loop share: the buffer into which streams read, the memory they hold together,
- * and the end of a loop turn, when everything gathered in it is sent at once.
+ * What all stacks of a loop share: the buffer into which streams read, the memory they hold
+ * together, and the end of a loop turn, when everything gathered in it is sent at once.
  */
 #pragma once
 
@@ -22,17 +22,17 @@ struct udp_batch;
 struct turn {
 	uv_loop_t *loop;
 	struct stack *flush_first; /**< stacks to be flushed at the end of this turn */
-	size_t held_bytes;	   /**< see TURN_HELD_MAX */
+	size_t held_bytes;         /**< see TURN_HELD_MAX */
 
 	size_t udp_backlog_bytes;
-	size_t udp_drops;	   /**< datagrams the kernel would not take */
-	struct udp_batch *udp;	   /**< made by the first UDP stage */
+	size_t udp_drops;      /**< datagrams the kernel would not take */
+	struct udp_batch *udp; /**< made by the first UDP stage */
 
 	void (*on_end)(void *baton); /**< called after everything was flushed; may be NULL */
 	void *on_end_baton;
 	uv_check_t check;
 	uv_prepare_t prepare;
-	size_t refs;		   /**< handles of ours and stacks that use this memory */
+	size_t refs; /**< handles of ours and stacks that use this memory */
 	uint8_t read_buf[TURN_READ_MAX];
 };
 

@@ -75,12 +75,12 @@ static struct udp_batch *batch_new(struct turn *turn)
 	for (size_t i = 0; i < UDP_BATCH_MAX; ++i) {
 		batch->in_iov[i] = (struct iovec){batch->in_wire[i], UDP_QUERY_MAX};
 		batch->in[i].msg_hdr = (struct msghdr){.msg_name = &batch->in_from[i],
-				.msg_iov = &batch->in_iov[i],
-				.msg_iovlen = 1,
-				.msg_control = &batch->in_info[i]};
+			.msg_iov = &batch->in_iov[i],
+			.msg_iovlen = 1,
+			.msg_control = &batch->in_info[i]};
 		batch->out[i].msg_hdr = (struct msghdr){.msg_name = &batch->out_to[i],
-				.msg_iov = &batch->out_iov[i],
-				.msg_iovlen = 1};
+			.msg_iov = &batch->out_iov[i],
+			.msg_iovlen = 1};
 	}
 	in_reset(batch, UDP_BATCH_MAX);
 	return batch;
@@ -140,11 +140,11 @@ static void send_waiting(struct udp_state *udp)
 		struct udp_waiting *item = udp->first;
 		struct iovec iov = {item->wire, item->len};
 		const struct msghdr hdr = {.msg_name = &item->to,
-				.msg_namelen = kr_sockaddr_len(&item->to.ip),
-				.msg_iov = &iov,
-				.msg_iovlen = 1,
-				.msg_control = item->info_len ? &item->info : NULL,
-				.msg_controllen = item->info_len};
+			.msg_namelen = kr_sockaddr_len(&item->to.ip),
+			.msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = item->info_len ? &item->info : NULL,
+			.msg_controllen = item->info_len};
 		ssize_t ret = sendmsg(udp->fd, &hdr, MSG_NOSIGNAL);
 		if (ret < 0 && errno == EINTR)
 			continue;
@@ -199,7 +199,7 @@ void udp_batch_flush(struct udp_batch *batch)
 
 /** Answer from the address that was asked. */
 static void set_source(struct udp_state *udp, struct msghdr *hdr, union pktinfo *info,
-		const struct sockaddr *source)
+	const struct sockaddr *source)
 {
 	hdr->msg_control = NULL;
 	hdr->msg_controllen = 0;
@@ -211,7 +211,7 @@ static void set_source(struct udp_state *udp, struct msghdr *hdr, union pktinfo 
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr);
 	if (source->sa_family == AF_INET) {
 		const struct in_pktinfo v4 = {
-				.ipi_spec_dst = ((const struct sockaddr_in *)source)->sin_addr};
+			.ipi_spec_dst = ((const struct sockaddr_in *)source)->sin_addr};
 		cmsg->cmsg_level = IPPROTO_IP;
 		cmsg->cmsg_type = IP_PKTINFO;
 		cmsg->cmsg_len = CMSG_LEN(sizeof(v4));
@@ -219,8 +219,8 @@ static void set_source(struct udp_state *udp, struct msghdr *hdr, union pktinfo 
 		hdr->msg_controllen = CMSG_SPACE(sizeof(v4));
 	} else {
 		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)source;
-		const struct in6_pktinfo v6 = {.ipi6_addr = sin6->sin6_addr,
-				.ipi6_ifindex = sin6->sin6_scope_id};
+		const struct in6_pktinfo v6 = {
+			.ipi6_addr = sin6->sin6_addr, .ipi6_ifindex = sin6->sin6_scope_id};
 		cmsg->cmsg_level = IPPROTO_IPV6;
 		cmsg->cmsg_type = IPV6_PKTINFO;
 		cmsg->cmsg_len = CMSG_LEN(sizeof(v6));
@@ -273,9 +273,8 @@ static void read_destination(struct udp_state *udp, struct msghdr *hdr, union kr
 			struct in6_pktinfo v6;
 			memcpy(&v6, CMSG_DATA(cmsg), sizeof(v6));
 			dst->ip6.sin6_addr = v6.ipi6_addr;
-			dst->ip6.sin6_scope_id = IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr)
-							 ? v6.ipi6_ifindex
-							 : 0;
+			dst->ip6.sin6_scope_id =
+				IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr) ? v6.ipi6_ifindex : 0;
 		}
 	}
 }
@@ -287,9 +286,8 @@ static void take_datagram(struct udp_state *udp, struct udp_batch *batch, size_t
 	if (kr_sockaddr_len(&batch->in_from[i].ip) < 0)
 		return;
 	union kr_sockaddr dst;
-	stack->facts = (struct stage_facts){.addr = &batch->in_from[i].ip,
-			.dst_addr = &udp->local.ip,
-			.stream_id = -1};
+	stack->facts = (struct stage_facts){
+		.addr = &batch->in_from[i].ip, .dst_addr = &udp->local.ip, .stream_id = -1};
 	if (udp->is_wildcard) {
 		read_destination(udp, hdr, &dst);
 		stack->facts.dst_addr = &dst.ip;
@@ -320,7 +318,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	if (events & UV_WRITABLE)
 		send_waiting(udp);
 	else if (status < 0)
-		watch(udp); /* libuv stops watching after an error of the socket, which is gone now */
+		watch(udp); /* libuv stops watching after an error of the socket, which is gone now
+			     */
 }
 
 void udp_read_all(struct stack *stack)
@@ -412,9 +411,9 @@ static int udp_event(struct stage *st, enum stage_event ev)
 }
 
 const struct stage_ops udp_stage = {
-		.name = "udp",
-		.state_size = sizeof(struct udp_state),
-		.init = udp_init,
-		.down = udp_down,
-		.event = udp_event,
+	.name = "udp",
+	.state_size = sizeof(struct udp_state),
+	.init = udp_init,
+	.down = udp_down,
+	.event = udp_event,
 };

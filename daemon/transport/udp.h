@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Bottom stage of a listening UDP socket. Datagrams are read in batches and answers leave in batches
- * at the end of the loop turn; nothing is allocated for either. What the kernel does not take waits in
- * a bounded backlog, then is dropped and counted (F-20).
+ * Bottom stage of a listening UDP socket. Datagrams are read in batches and answers leave in
+ * batches at the end of the loop turn; nothing is allocated for either. What the kernel does not
+ * take waits in a bounded backlog, then is dropped and counted (F-20).
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 struct udp_batch;
 
 struct udp_param {
-	int fd;			       /**< bound and non-blocking; ours from now on, also if init fails */
+	int fd; /**< bound and non-blocking; ours from now on, also if init fails */
 	const union kr_sockaddr *local; /**< where it is bound; copied */
 };
 

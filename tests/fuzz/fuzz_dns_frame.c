@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Frames cut as the input says. The first octets choose the cuts and pauses; the rest is the stream.
- * What comes out must be what a parser of the whole stream finds.
+ * Frames cut as the input says. The first octets choose the cuts and pauses; the rest is the
+ * stream. What comes out must be what a parser of the whole stream finds.
  */
 #include "daemon/transport/dns_frame.h"
 #include "daemon/transport/test_stack.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Whatever a client may send over an open TLS connection, cut where the first octet says. Every other
- * request is answered at once, the rest when the input is over.
+ * Whatever a client may send over an open TLS connection, cut where the first octet says. Every
+ * other request is answered at once, the rest when the input is over.
  */
 #include "daemon/transport/http2.h"
 #include "daemon/transport/test_stack.h"
@@ -15,10 +15,10 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 static void answer(struct rig *rig, size_t i)
 {
 	const uint8_t wire[40] = {0};
-	const struct stage_facts to = {.stream_id = rig->messages.at[i].stream_id,
-			.is_malformed = i % 3 == 0};
-	const struct bytes out = i % 3 == 0 ? (struct bytes){NULL, 0}
-					    : (struct bytes){wire, sizeof(wire)};
+	const struct stage_facts to = {
+		.stream_id = rig->messages.at[i].stream_id, .is_malformed = i % 3 == 0};
+	const struct bytes out =
+		i % 3 == 0 ? (struct bytes){NULL, 0} : (struct bytes){wire, sizeof(wire)};
 	(void)stack_send(rig->stack, &to, out);
 }
 
@@ -46,8 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		answer(&rig, i);
 	(void)rig_tell(&rig, STAGE_SHUTDOWN);
 	for (size_t i = 0; i < rig.messages.len; ++i)
-		kr_require(rig.messages.at[i].len > 0 &&
-			   rig.messages.at[i].len <= KR_DNS_WIRE_MAX);
+		kr_require(rig.messages.at[i].len > 0 && rig.messages.at[i].len <= KR_DNS_WIRE_MAX);
 	rig_deinit(&rig);
 	return 0;
 }

@@ -10,12 +10,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t signature[12] = {
-		0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 static const union kr_sockaddr peer = {
-		.ip4 = {.sin_family = AF_INET, .sin_port = 1, .sin_addr = {0x0100007f}}};
+	.ip4 = {.sin_family = AF_INET, .sin_port = 1, .sin_addr = {0x0100007f}}};
 
 static int run(const struct stage_ops *ops, const struct proxy_peers *peers, const uint8_t *at,
-		size_t len, size_t step, struct rig *rig)
+	size_t len, size_t step, struct rig *rig)
 {
 	const struct stack_item item = {ops, peers};
 	int ret = rig_init(rig, &item, 1);
