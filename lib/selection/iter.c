@@ -31,6 +31,8 @@
 /** Age of a request at which stale data may be used instead (RFC 8767 section 5): no wait lasts
  * longer without a look at them. */
 #define STALE_AGE_MS 1800
+/** Age of a query at which failing still reaches a client over UDP (B-36). */
+#define FAIL_AGE_MS 3600
 #define STALE_SLACK_MS 100
 /** Failed look-ups after which the other address type is tried. */
 #define LOOKUPS_ONE_TYPE 3
@@ -308,8 +310,8 @@ static const struct candidate *choose(struct kr_query *qry, const struct candida
 }
 
 /**
- * How long to wait. Short while there are others to ask; the last one gets all the time there is,
- * because giving up on it means failing.
+ * How long to wait. Short while there are others to ask; the last one gets all the time after which
+ * anybody still listens, because giving up on it means failing.
  */
 static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, bool is_last)
 {
@@ -318,8 +320,12 @@ static unsigned timeout_of(struct kr_query *qry, const struct candidate *it, boo
 	if (it->is_stream)
 		return KR_MIN(KR_MAX(2 * timeout + IMPATIENT_TIMEOUT_MS, STREAM_TIMEOUT_MIN_MS),
 			KR_TRY_TIME_MAX_MS);
-	if (is_last)
-		return KR_TRY_TIME_MAX_MS;
+	if (is_last) {
+		const uint64_t now = qry->request->ctx->now_ms;
+		const uint64_t end = qry->creation_time_mono + FAIL_AGE_MS;
+		const unsigned left = now < end ? end - now : 0;
+		return KR_MIN(KR_MAX(left, timeout), KR_TRY_TIME_MAX_MS);
+	}
 	if (it->family != KR_FAMILY_WORKS)
 		timeout = KR_MIN(timeout, UNPROVEN_TIMEOUT_MS);
 	const bool is_stranger = !it->server || it->server->srtt_us == 0;
