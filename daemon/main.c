@@ -28,6 +28,7 @@
 #include "daemon/netio_uv.h"
 #include "daemon/rnd.h"
 #include "lib/log.h"
+#include "lib/dnssec.h"
 
 /** Exit status after SIGBUS. */
 #define EXIT_SIGBUS 121
@@ -61,23 +62,29 @@ static void write_text(const char *text)
 		return; /* there is nobody left to tell */
 }
 
+/** If the cache is at fault, its file goes away, so that the next process starts with a sound one. */
+static void blame_cache(const void *addr)
+{
+	const struct kr_cache *cache = the_resolver ? &the_resolver->cache : NULL;
+	if (cache && cache->db && cache->api == kr_cdb_lmdb() &&
+		kr_cdb_lmdb_on_fault(cache->db, addr))
+		write_text("[system] The cache file was damaged or its file system is full; it was "
+			   "removed.\n");
+}
+
 /** The cache file could not be backed by the file system. Only async-signal-safe calls here. */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	write_text("[system] SIGBUS: a page of memory could not be read or written.\n");
-	const struct kr_cache *cache = the_resolver ? &the_resolver->cache : NULL;
-	if (info->si_code == BUS_ADRERR && cache && cache->db && cache->api->path) {
-		static char path[4096];
-		const char *dir = cache->api->path(cache->db);
-		if (dir && strlen(dir) + sizeof("/data.mdb") <= sizeof(path)) {
-			strcpy(path, dir);
-			strcat(path, "/data.mdb");
-			unlink(path);
-			write_text("[system] The file system of the cache is probably full; the "
-				   "cache file was removed.\n");
-		}
-	}
+	blame_cache(info->si_addr);
 	_exit(EXIT_SIGBUS);
+}
+
+/** A damaged cache must not crash us again after a restart; then die as we would have. */
+static void on_crash(int sig, siginfo_t *info, void *context)
+{
+	blame_cache(sig == SIGSEGV ? info->si_addr : NULL);
+	raise(sig); /* the handler was reset: the default action follows */
 }
 
 static void on_drain(uv_timer_t *timer)
@@ -117,6 +124,9 @@ static void set_plain_handlers(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 	struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 	sigaction(SIGBUS, &bus, NULL);
+	struct sigaction crash = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND};
+	sigaction(SIGSEGV, &crash, NULL);
+	sigaction(SIGABRT, &crash, NULL);
 }
 
 static void watch_signal(struct main_loop *ml, uv_signal_t *handle, uv_signal_cb cb, int signum)
@@ -349,6 +359,7 @@ static int run(struct args *args)
 	netio_uv_set_context(io, &engine.resolver);
 	clock_tick(&engine.resolver);
 	int status = EXIT_FAILURE;
+	kr_crypto_init();
 	engine.worker.l0_enabled = true;
 	if (engine_init(&engine, io) == 0) {
 		main_loop_init(&ml, &loop, &engine, args->interactive);
