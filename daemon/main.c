@@ -62,7 +62,8 @@ static void write_text(const char *text)
 		return; /* there is nobody left to tell */
 }
 
-/** If the cache is at fault, its file goes away, so that the next process starts with a sound one. */
+/** If the cache is at fault, its file goes away, so that the next process starts with a sound one.
+ */
 static void blame_cache(const void *addr)
 {
 	const struct kr_cache *cache = the_resolver ? &the_resolver->cache : NULL;

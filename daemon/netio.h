@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The few verbs by which the worker reaches the network and the clock. libuv implements them in the
- * daemon (netio_uv.c), the simulator in tests (tests/sim). No socket and no loop is seen through it.
+ * daemon (netio_uv.c), the simulator in tests (tests/sim). No socket and no loop is seen through
+ * it.
  *
  * Calls never call back into the worker before they return.
  */
@@ -21,8 +22,8 @@ struct netio_stream;
 /** A one-shot timer embedded in its owner. {0} is a stopped one. */
 struct netio_timer {
 	void (*fire)(struct netio_timer *timer);
-	void *impl;	   /**< the implementation's own */
-	uint64_t due_ms;   /**< when it fires, 0 = stopped */
+	void *impl;      /**< the implementation's own */
+	uint64_t due_ms; /**< when it fires, 0 = stopped */
 };
 
 /** What the network tells the worker; set once with netio_ops::listen. */
@@ -33,7 +34,8 @@ struct netio_events {
 	void (*stream_open)(void *owner);
 	/** One whole DNS message. */
 	void (*stream_message)(void *owner, struct bytes in);
-	/** The stream is gone and must not be used again: 0 = closed by the peer, < 0 = error (ETIMEDOUT: connecting). */
+	/** The stream is gone and must not be used again: 0 = closed by the peer, < 0 = error
+	 * (ETIMEDOUT: connecting). */
 	void (*stream_closed)(void *owner, int err);
 };
 
@@ -51,15 +53,16 @@ struct netio_ops {
 	 * @param src  outgoing address or NULL
 	 */
 	int (*udp_open)(struct netio *io, const struct sockaddr *dst, const struct sockaddr *src,
-			void *owner, struct netio_udp **out);
+		void *owner, struct netio_udp **out);
 	/** Send one datagram; `in` is copied or sent at once. */
 	int (*udp_send)(struct netio_udp *udp, struct bytes in);
 	void (*udp_close)(struct netio_udp *udp);
 
-	/** Start connecting. @param tls_params for NETIO_TLS: struct tls_client_param *, else NULL */
-	int (*stream_open)(struct netio *io, enum netio_stream_kind kind, const struct sockaddr *dst,
-			const struct sockaddr *src, const void *tls_params, void *owner,
-			struct netio_stream **out);
+	/** Start connecting. @param tls_params for NETIO_TLS: struct tls_client_param *, else NULL
+	 */
+	int (*stream_open)(struct netio *io, enum netio_stream_kind kind,
+		const struct sockaddr *dst, const struct sockaddr *src, const void *tls_params,
+		void *owner, struct netio_stream **out);
 	/** Queue one DNS message (without length); copied. Allowed before the stream is up. */
 	int (*stream_send)(struct netio_stream *stream, struct bytes msg);
 	/** Close; no event follows. */

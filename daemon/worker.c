@@ -195,7 +195,8 @@ static void send_answer(struct qr_task *task)
 static bool may_repeat(const struct worker_ctx *worker)
 {
 	const struct kr_context *ctx = worker->resolver;
-	return worker->l0_enabled && worker->priv->answers && ctx->layers_skippable && !ctx->answers_vary;
+	return worker->l0_enabled && worker->priv->answers && ctx->layers_skippable &&
+	       !ctx->answers_vary;
 }
 
 static void remember_answer(struct qr_task *task)

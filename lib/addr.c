@@ -130,10 +130,11 @@ int kr_sockaddr_cmp(const struct sockaddr *left, const struct sockaddr *right)
 	if (len < 0)
 		return kr_error(ENOENT);
 	if (memcmp(kr_inaddr(left), kr_inaddr(right), len) != 0 ||
-			kr_inaddr_port(left) != kr_inaddr_port(right))
+		kr_inaddr_port(left) != kr_inaddr_port(right))
 		return kr_error(EFAULT);
-	if (left->sa_family == AF_INET6 && ((const struct sockaddr_in6 *)left)->sin6_scope_id !=
-							   ((const struct sockaddr_in6 *)right)->sin6_scope_id)
+	if (left->sa_family == AF_INET6 &&
+		((const struct sockaddr_in6 *)left)->sin6_scope_id !=
+			((const struct sockaddr_in6 *)right)->sin6_scope_id)
 		return kr_error(EFAULT);
 	return kr_ok();
 }
@@ -158,7 +159,8 @@ ssize_t kr_sockaddr_key(uint8_t *dst, const struct sockaddr *addr)
 	memcpy(key.addr, kr_inaddr(addr), len);
 	size_t size = offsetof(struct addr_key, addr) + len;
 	if (len == 16) {
-		memcpy(key.scope, &((const struct sockaddr_in6 *)addr)->sin6_scope_id, sizeof(key.scope));
+		memcpy(key.scope, &((const struct sockaddr_in6 *)addr)->sin6_scope_id,
+			sizeof(key.scope));
 		size = sizeof(key);
 	}
 	memcpy(dst, &key, size);
@@ -302,7 +304,7 @@ int kr_straddr_split(const char *text, char *addr_buf, uint16_t *port)
 		const char *digits = text + len + 1;
 		const unsigned long value = strtoul(digits, &end, 10);
 		if (errno != 0 || end == digits || *end || *digits == '-' || *digits == '+' ||
-				value == 0 || value > UINT16_MAX)
+			value == 0 || value > UINT16_MAX)
 			return kr_error(EILSEQ);
 		*port = value;
 	}
@@ -370,16 +372,16 @@ static bool is_in(const char *addr, const struct prefix *list, size_t count)
 bool kr_addr_is_unusable(const struct sockaddr *addr)
 {
 	static const struct prefix ip4[] = {
-			{"\x00\x00\x00\x00", 8},
-			{"\x7f\x00\x00\x00", 8},
-			{"\xa9\xfe\x00\x00", 16},
-			{"\xe0\x00\x00\x00", 3},
+		{"\x00\x00\x00\x00", 8},
+		{"\x7f\x00\x00\x00", 8},
+		{"\xa9\xfe\x00\x00", 16},
+		{"\xe0\x00\x00\x00", 3},
 	};
 	static const struct prefix ip6[] = {
-			{"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 127}, /* :: and ::1 */
-			{"\0\0\0\0\0\0\0\0\0\0\xff\xff", 96},
-			{"\xfe\x80", 10},
-			{"\xff", 8},
+		{"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 127}, /* :: and ::1 */
+		{"\0\0\0\0\0\0\0\0\0\0\xff\xff", 96},
+		{"\xfe\x80", 10},
+		{"\xff", 8},
 	};
 	const char *bytes = kr_inaddr(addr);
 	switch (kr_inaddr_family(addr)) {
@@ -395,10 +397,10 @@ bool kr_addr_is_unusable(const struct sockaddr *addr)
 bool kr_addr_is_private(const struct sockaddr *addr)
 {
 	static const struct prefix ip4[] = {
-			{"\x0a\x00\x00\x00", 8},
-			{"\xac\x10\x00\x00", 12},
-			{"\xc0\xa8\x00\x00", 16},
-			{"\x64\x40\x00\x00", 10},
+		{"\x0a\x00\x00\x00", 8},
+		{"\xac\x10\x00\x00", 12},
+		{"\xc0\xa8\x00\x00", 16},
+		{"\x64\x40\x00\x00", 10},
 	};
 	static const struct prefix ip6[] = {{"\xfc", 7}};
 	const char *bytes = kr_inaddr(addr);

@@ -28,25 +28,19 @@ union kr_in_addr {
 };
 
 /** Address bytes inside `addr`, or NULL (NULL, UNIX). */
-KR_EXPORT KR_PURE
-const char *kr_inaddr(const struct sockaddr *addr);
+KR_EXPORT KR_PURE const char *kr_inaddr(const struct sockaddr *addr);
 /** AF_*; AF_UNSPEC for NULL. */
-KR_EXPORT KR_PURE
-int kr_inaddr_family(const struct sockaddr *addr);
+KR_EXPORT KR_PURE int kr_inaddr_family(const struct sockaddr *addr);
 /** 4, 16, or kr_error(EINVAL). */
-KR_EXPORT KR_PURE
-int kr_inaddr_len(const struct sockaddr *addr);
+KR_EXPORT KR_PURE int kr_inaddr_len(const struct sockaddr *addr);
 /** Port in host order; 0 if there is none. */
-KR_EXPORT KR_PURE
-uint16_t kr_inaddr_port(const struct sockaddr *addr);
+KR_EXPORT KR_PURE uint16_t kr_inaddr_port(const struct sockaddr *addr);
 KR_EXPORT
 void kr_inaddr_set_port(struct sockaddr *addr, uint16_t port);
 /** sizeof the sockaddr of that family, or kr_error(EINVAL). */
-KR_EXPORT KR_PURE
-int kr_sockaddr_len(const struct sockaddr *addr);
+KR_EXPORT KR_PURE int kr_sockaddr_len(const struct sockaddr *addr);
 /** 4, 16, or kr_error(EINVAL). */
-KR_EXPORT KR_PURE
-int kr_family_len(int family);
+KR_EXPORT KR_PURE int kr_family_len(int family);
 
 /** Print `addr#port`. @param buf_len in: room, out: length with NUL @return 0, ENOSPC, EINVAL */
 KR_EXPORT
@@ -59,8 +53,7 @@ KR_EXPORT
 char *kr_straddr(const struct sockaddr *addr);
 
 /** 0 equal; kr_error(EFAULT) different; kr_error(EINVAL) NULL; kr_error(ENOENT) other families. */
-KR_EXPORT KR_PURE
-int kr_sockaddr_cmp(const struct sockaddr *left, const struct sockaddr *right);
+KR_EXPORT KR_PURE int kr_sockaddr_cmp(const struct sockaddr *left, const struct sockaddr *right);
 
 /** Compact key of address and port for tries. @param dst 32 bytes @return length or error */
 KR_EXPORT
@@ -69,12 +62,10 @@ ssize_t kr_sockaddr_key(uint8_t *dst, const struct sockaddr *addr);
 KR_EXPORT
 int kr_sockaddr_from_key(union kr_sockaddr *dst, const uint8_t *key, size_t len);
 /** True if two keys have the same address, whatever the port. */
-KR_EXPORT KR_PURE
-bool kr_sockaddr_key_same_addr(const uint8_t *a, const uint8_t *b);
+KR_EXPORT KR_PURE bool kr_sockaddr_key_same_addr(const uint8_t *a, const uint8_t *b);
 
 /** Family by syntax: `/...` UNIX, with `:` IPv6, with `.` IPv4, else kr_error(EINVAL). */
-KR_EXPORT KR_PURE
-int kr_straddr_family(const char *text);
+KR_EXPORT KR_PURE int kr_straddr_family(const char *text);
 /** Read an address (with `%scope`) or a UNIX path. @param pool NULL = malloc @return NULL if bad */
 KR_EXPORT
 struct sockaddr *kr_straddr_socket(const char *text, int port, knot_mm_t *pool);
@@ -93,15 +84,12 @@ KR_EXPORT
 int kr_straddr_join(const char *text, uint16_t port, char *buf, size_t *buf_len);
 
 /** Like memcmp() on the leading bits; NULL sorts first. */
-KR_EXPORT KR_PURE
-int kr_bitcmp(const char *a, const char *b, int bits);
+KR_EXPORT KR_PURE int kr_bitcmp(const char *a, const char *b, int bits);
 /** Clear all but the leading bits. */
 KR_EXPORT
 void kr_bitmask(unsigned char *a, size_t a_len, int bits);
 
 /** True for an address that no name server on the Internet can have (spec C-15). */
-KR_EXPORT KR_PURE
-bool kr_addr_is_unusable(const struct sockaddr *addr);
+KR_EXPORT KR_PURE bool kr_addr_is_unusable(const struct sockaddr *addr);
 /** True for RFC 1918, RFC 4193 and shared address space. */
-KR_EXPORT KR_PURE
-bool kr_addr_is_private(const struct sockaddr *addr);
+KR_EXPORT KR_PURE bool kr_addr_is_private(const struct sockaddr *addr);

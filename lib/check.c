@@ -32,9 +32,11 @@ void kr_fail(bool is_fatal, const char *expr, const char *func, const char *file
 {
 	const int saved = errno;
 	if (is_fatal)
-		kr_log_crit(SYSTEM, "requirement \"%s\" failed in %s@%s:%d\n", expr, func, file, line);
+		kr_log_crit(
+			SYSTEM, "requirement \"%s\" failed in %s@%s:%d\n", expr, func, file, line);
 	else
-		kr_log_error(SYSTEM, "assertion \"%s\" failed in %s@%s:%d\n", expr, func, file, line);
+		kr_log_error(
+			SYSTEM, "assertion \"%s\" failed in %s@%s:%d\n", expr, func, file, line);
 	if (is_fatal || (kr_dbg_assertion_abort && kr_dbg_assertion_fork == 0))
 		abort();
 	if (kr_dbg_assertion_abort)

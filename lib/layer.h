@@ -18,8 +18,8 @@ struct sockaddr;
 enum kr_layer_state {
 	KR_STATE_CONSUME = 1 << 0, /**< a packet is to be processed / an answer is awaited */
 	KR_STATE_PRODUCE = 1 << 1, /**< a question (or a local answer) is to be made */
-	KR_STATE_DONE = 1 << 2,	   /**< finished well for this phase */
-	KR_STATE_FAIL = 1 << 3,	   /**< failed */
+	KR_STATE_DONE = 1 << 2,    /**< finished well for this phase */
+	KR_STATE_FAIL = 1 << 3,    /**< failed */
 	KR_STATE_YIELD = 1 << 4,   /**< paused for a sub-query; on input: resumed */
 };
 
@@ -34,9 +34,10 @@ typedef struct kr_layer_api kr_layer_api_t;
 
 /** What a hook is called with. */
 struct kr_layer {
-	int state;		   /**< state as the previous module left it */
+	int state; /**< state as the previous module left it */
 	struct kr_request *req;
-	const kr_layer_api_t *api; /**< the table the hook came from; api->data is the module's own */
+	const kr_layer_api_t
+		*api; /**< the table the hook came from; api->data is the module's own */
 
 	/* For the Lua glue, which has to hand them on. */
 	knot_pkt_t *pkt;
@@ -68,8 +69,9 @@ struct kr_layer_api {
 	int (*answer_finalize)(kr_layer_t *ctx);
 
 	void *data; /**< the module's own */
-	/** The hooks need not see a question whose finished answer is repeated (answer cache of the daemon):
-	 * what they do follows from the question alone, and ctx->generation is raised when it changes. */
+	/** The hooks need not see a question whose finished answer is repeated (answer cache of the
+	 * daemon): what they do follows from the question alone, and ctx->generation is raised when
+	 * it changes. */
 	bool is_skippable;
 	int cb_slots[]; /**< for the Lua glue */
 };

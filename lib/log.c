@@ -19,60 +19,60 @@ static kr_log_target_t log_target = LOG_TARGET_DEFAULT;
 static kr_log_sink_f log_sink = NULL;
 
 static const char *const level_names[] = {
-		[LOG_CRIT] = "crit",
-		[LOG_ERR] = "err",
-		[LOG_WARNING] = "warning",
-		[LOG_NOTICE] = "notice",
-		[LOG_INFO] = "info",
-		[LOG_DEBUG] = "debug",
+	[LOG_CRIT] = "crit",
+	[LOG_ERR] = "err",
+	[LOG_WARNING] = "warning",
+	[LOG_NOTICE] = "notice",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
 };
 
 static const char *const group_names[LOG_GRP_COUNT_] = {
-		[LOG_GRP_SYSTEM] = "system",
-		[LOG_GRP_CACHE] = "cache",
-		[LOG_GRP_IO] = "io",
-		[LOG_GRP_NETWORK] = "net",
-		[LOG_GRP_TA] = "ta",
-		[LOG_GRP_TLS] = "tls",
-		[LOG_GRP_GNUTLS] = "gnutls",
-		[LOG_GRP_TLSCLIENT] = "tls_cl",
-		[LOG_GRP_XDP] = "xdp",
-		[LOG_GRP_DOH] = "doh",
-		[LOG_GRP_DNSSEC] = "dnssec",
-		[LOG_GRP_HINT] = "hint",
-		[LOG_GRP_PLAN] = "plan",
-		[LOG_GRP_ITERATOR] = "iterat",
-		[LOG_GRP_VALIDATOR] = "valdtr",
-		[LOG_GRP_RESOLVER] = "resolv",
-		[LOG_GRP_SELECTION] = "select",
-		[LOG_GRP_ZCUT] = "zoncut",
-		[LOG_GRP_COOKIES] = "cookie",
-		[LOG_GRP_STATISTICS] = "statis",
-		[LOG_GRP_REBIND] = "rebind",
-		[LOG_GRP_WORKER] = "worker",
-		[LOG_GRP_POLICY] = "policy",
-		[LOG_GRP_TASENTINEL] = "tasent",
-		[LOG_GRP_TASIGNALING] = "tasign",
-		[LOG_GRP_TAUPDATE] = "taupd",
-		[LOG_GRP_DAF] = "daf",
-		[LOG_GRP_DETECTTIMEJUMP] = "timejm",
-		[LOG_GRP_DETECTTIMESKEW] = "timesk",
-		[LOG_GRP_GRAPHITE] = "graphi",
-		[LOG_GRP_PREFILL] = "prefil",
-		[LOG_GRP_PRIMING] = "primin",
-		[LOG_GRP_SRVSTALE] = "srvstl",
-		[LOG_GRP_WATCHDOG] = "wtchdg",
-		[LOG_GRP_NSID] = "nsid",
-		[LOG_GRP_DNSTAP] = "dnstap",
-		[LOG_GRP_TESTS] = "tests",
-		[LOG_GRP_DOTAUTH] = "dotaut",
-		[LOG_GRP_HTTP] = "http",
-		[LOG_GRP_CONTROL] = "contrl",
-		[LOG_GRP_MODULE] = "module",
-		[LOG_GRP_DEVEL] = "devel",
-		[LOG_GRP_RENUMBER] = "renum",
-		[LOG_GRP_EDE] = "exterr",
-		[LOG_GRP_REQDBG] = "reqdbg",
+	[LOG_GRP_SYSTEM] = "system",
+	[LOG_GRP_CACHE] = "cache",
+	[LOG_GRP_IO] = "io",
+	[LOG_GRP_NETWORK] = "net",
+	[LOG_GRP_TA] = "ta",
+	[LOG_GRP_TLS] = "tls",
+	[LOG_GRP_GNUTLS] = "gnutls",
+	[LOG_GRP_TLSCLIENT] = "tls_cl",
+	[LOG_GRP_XDP] = "xdp",
+	[LOG_GRP_DOH] = "doh",
+	[LOG_GRP_DNSSEC] = "dnssec",
+	[LOG_GRP_HINT] = "hint",
+	[LOG_GRP_PLAN] = "plan",
+	[LOG_GRP_ITERATOR] = "iterat",
+	[LOG_GRP_VALIDATOR] = "valdtr",
+	[LOG_GRP_RESOLVER] = "resolv",
+	[LOG_GRP_SELECTION] = "select",
+	[LOG_GRP_ZCUT] = "zoncut",
+	[LOG_GRP_COOKIES] = "cookie",
+	[LOG_GRP_STATISTICS] = "statis",
+	[LOG_GRP_REBIND] = "rebind",
+	[LOG_GRP_WORKER] = "worker",
+	[LOG_GRP_POLICY] = "policy",
+	[LOG_GRP_TASENTINEL] = "tasent",
+	[LOG_GRP_TASIGNALING] = "tasign",
+	[LOG_GRP_TAUPDATE] = "taupd",
+	[LOG_GRP_DAF] = "daf",
+	[LOG_GRP_DETECTTIMEJUMP] = "timejm",
+	[LOG_GRP_DETECTTIMESKEW] = "timesk",
+	[LOG_GRP_GRAPHITE] = "graphi",
+	[LOG_GRP_PREFILL] = "prefil",
+	[LOG_GRP_PRIMING] = "primin",
+	[LOG_GRP_SRVSTALE] = "srvstl",
+	[LOG_GRP_WATCHDOG] = "wtchdg",
+	[LOG_GRP_NSID] = "nsid",
+	[LOG_GRP_DNSTAP] = "dnstap",
+	[LOG_GRP_TESTS] = "tests",
+	[LOG_GRP_DOTAUTH] = "dotaut",
+	[LOG_GRP_HTTP] = "http",
+	[LOG_GRP_CONTROL] = "contrl",
+	[LOG_GRP_MODULE] = "module",
+	[LOG_GRP_DEVEL] = "devel",
+	[LOG_GRP_RENUMBER] = "renum",
+	[LOG_GRP_EDE] = "exterr",
+	[LOG_GRP_REQDBG] = "reqdbg",
 };
 
 void kr_log_level_set(kr_log_level_t level)
@@ -163,7 +163,7 @@ static void write_line(int fd, const char *line, size_t len)
 }
 
 void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file, const char *line,
-		const char *func, const char *fmt, ...)
+	const char *func, const char *fmt, ...)
 {
 	if (level > kr_log_level && !kr_log_group_is_set(group))
 		return;
@@ -171,8 +171,8 @@ void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file,
 	char text[LINE_MAX_LEN];
 	const char *name = kr_log_grp2name(group);
 	/* Lines of traced requests have a prefix of their own behind this one. */
-	const int prefix = snprintf(text, sizeof(text), group == LOG_GRP_REQDBG ? "[%s]" : "[%-6s] ",
-			name ? name : "");
+	const int prefix = snprintf(
+		text, sizeof(text), group == LOG_GRP_REQDBG ? "[%s]" : "[%-6s] ", name ? name : "");
 	va_list args;
 	va_start(args, fmt);
 	int len = vsnprintf(text + prefix, sizeof(text) - prefix, fmt, args);
@@ -183,7 +183,8 @@ void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file,
 	else if (log_target == LOG_TARGET_SYSLOG)
 		syslog(level, "%s", text);
 	else
-		write_line(log_target == LOG_TARGET_STDOUT ? STDOUT_FILENO : STDERR_FILENO, text, len);
+		write_line(
+			log_target == LOG_TARGET_STDOUT ? STDOUT_FILENO : STDERR_FILENO, text, len);
 	errno = saved;
 }
 
@@ -195,14 +196,17 @@ bool kr_log_is_debug_fun(enum kr_log_group group, const struct kr_request *req)
 /** Format a line about a request and give it to log and trace. */
 KR_PRINTF(5, 0)
 static void log_request(const struct kr_request *req, uint32_t qry_uid, unsigned indent,
-		enum kr_log_group group, const char *fmt, va_list args)
+	enum kr_log_group group, const char *fmt, va_list args)
 {
 	const int saved = errno;
 	char text[LINE_MAX_LEN];
 	const char *name = kr_log_grp2name(group);
 	const bool is_reqdbg = group == LOG_GRP_REQDBG; /* made by a rule of module policy */
-	const int prefix = snprintf(text, sizeof(text), "%s[%-6s][%05u.%02u] %*s",
-			is_reqdbg ? "[reqdbg]" : "", is_reqdbg ? "policy" : name ? name : "",
+	const int prefix =
+		snprintf(text, sizeof(text), "%s[%-6s][%05u.%02u] %*s", is_reqdbg ? "[reqdbg]" : "",
+			is_reqdbg ? "policy"
+			: name    ? name
+				  : "",
 			req ? req->uid : 0, qry_uid, (int)KR_MIN(indent, 64), "");
 	int len = vsnprintf(text + prefix, sizeof(text) - prefix, fmt, args);
 	len = KR_MIN(prefix + KR_MAX(len, 0), (int)sizeof(text) - 1);
@@ -215,13 +219,13 @@ static void log_request(const struct kr_request *req, uint32_t qry_uid, unsigned
 			syslog(LOG_DEBUG, "%s", text);
 		else
 			write_line(log_target == LOG_TARGET_STDOUT ? STDOUT_FILENO : STDERR_FILENO,
-					text, len);
+				text, len);
 	}
 	errno = saved;
 }
 
 void kr_log_req1(const struct kr_request *req, uint32_t qry_uid, unsigned indent,
-		enum kr_log_group group, const char *fmt, ...)
+	enum kr_log_group group, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Logging: groups, levels and targets. A line is written if its level is at least as severe as the
- * set one or its group is being debugged. Lines about a request carry its number and reach its trace
- * whatever the level. Text ends with a newline; one event is one line.
+ * set one or its group is being debugged. Lines about a request carry its number and reach its
+ * trace whatever the level. Text ends with a newline; one event is one line.
  */
 #pragma once
 
@@ -101,40 +101,38 @@ kr_log_target_t kr_log_target_get(void);
 KR_EXPORT
 int kr_log_target_set(kr_log_target_t target);
 
-/** Takes finished lines when the target is syslog (journal with fields). file and line: CODE_FILE=, CODE_LINE= or NULL. */
+/** Takes finished lines when the target is syslog (journal with fields). file and line: CODE_FILE=,
+ * CODE_LINE= or NULL. */
 typedef void (*kr_log_sink_f)(enum kr_log_group group, kr_log_level_t level, const char *file,
-		const char *line, const char *func, const char *text);
+	const char *line, const char *func, const char *text);
 /** @param sink NULL = syslog(3) */
 KR_EXPORT
 void kr_log_set_sink(kr_log_sink_f sink);
 
 /** Write one line; use the macros. */
-KR_EXPORT KR_PRINTF(6, 7)
-void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file, const char *line,
-		const char *func, const char *fmt, ...);
+KR_EXPORT KR_PRINTF(6, 7) void kr_log_fmt(enum kr_log_group group, kr_log_level_t level,
+	const char *file, const char *line, const char *func, const char *fmt, ...);
 
 /** Does anybody want debug lines of the group about this request (NULL: about none)? */
 KR_EXPORT
 bool kr_log_is_debug_fun(enum kr_log_group group, const struct kr_request *req);
 /** A debug line `[group ][RRRRR.QQ] indent text` about a request. */
-KR_EXPORT KR_PRINTF(5, 6)
-void kr_log_req1(const struct kr_request *req, uint32_t qry_uid, unsigned indent,
-		enum kr_log_group group, const char *fmt, ...);
+KR_EXPORT KR_PRINTF(5, 6) void kr_log_req1(const struct kr_request *req, uint32_t qry_uid,
+	unsigned indent, enum kr_log_group group, const char *fmt, ...);
 /** Same, taking numbers and indentation from the query. */
-KR_EXPORT KR_PRINTF(3, 4)
-void kr_log_q1(const struct kr_query *qry, enum kr_log_group group, const char *fmt, ...);
+KR_EXPORT KR_PRINTF(3, 4) void kr_log_q1(
+	const struct kr_query *qry, enum kr_log_group group, const char *fmt, ...);
 
 #define KR_LOG_STR_(x) #x
 #define KR_LOG_STR(x) KR_LOG_STR_(x)
 #define KR_LOG_LINE_ "CODE_LINE=" KR_LOG_STR(__LINE__)
 
-#define kr_log_is_on_(grp, level) \
+#define kr_log_is_on_(grp, level)                                                                  \
 	((level) <= kr_log_level || unlikely(kr_log_groups_mask & (1ULL << LOG_GRP_##grp)))
-#define kr_log_at_(grp, level, ...) \
-	(kr_log_is_on_(grp, level) \
-			? kr_log_fmt(LOG_GRP_##grp, (level), "CODE_FILE=" __FILE__, KR_LOG_LINE_, \
-					__func__, __VA_ARGS__) \
-			: (void)0)
+#define kr_log_at_(grp, level, ...)                                                                \
+	(kr_log_is_on_(grp, level) ? kr_log_fmt(LOG_GRP_##grp, (level), "CODE_FILE=" __FILE__,     \
+					     KR_LOG_LINE_, __func__, __VA_ARGS__)                  \
+				   : (void)0)
 
 #define kr_log_debug(grp, ...) kr_log_at_(grp, LOG_DEBUG, __VA_ARGS__)
 #define kr_log_info(grp, ...) kr_log_at_(grp, LOG_INFO, __VA_ARGS__)
@@ -142,21 +140,21 @@ void kr_log_q1(const struct kr_query *qry, enum kr_log_group group, const char *
 #define kr_log_warning(grp, ...) kr_log_at_(grp, LOG_WARNING, __VA_ARGS__)
 #define kr_log_error(grp, ...) kr_log_at_(grp, LOG_ERR, __VA_ARGS__)
 #define kr_log_crit(grp, ...) kr_log_at_(grp, LOG_CRIT, __VA_ARGS__)
-#define kr_log_deprecate(grp, fmt, ...) \
+#define kr_log_deprecate(grp, fmt, ...)                                                            \
 	kr_log_at_(grp, LOG_WARNING, "deprecation WARNING: " fmt, ##__VA_ARGS__)
 #define kr_log(...) kr_log_at_(MODULE, LOG_INFO, __VA_ARGS__)
 
-#define kr_log_is_debug(grp, req) \
+#define kr_log_is_debug(grp, req)                                                                  \
 	(unlikely(kr_log_is_on_(grp, LOG_DEBUG)) || kr_log_is_debug_fun(LOG_GRP_##grp, (req)))
 #define kr_log_is_debug_qry(grp, qry) kr_log_is_debug(grp, (qry) ? (qry)->request : NULL)
 
 /** Debug line about a query; arguments are evaluated only if it is wanted. */
-#define kr_log_q(qry, grp, ...) \
-	(kr_log_is_debug_fun(LOG_GRP_##grp, (qry) ? (qry)->request : NULL) \
-			? kr_log_q1((qry), LOG_GRP_##grp, __VA_ARGS__) \
+#define kr_log_q(qry, grp, ...)                                                                    \
+	(kr_log_is_debug_fun(LOG_GRP_##grp, (qry) ? (qry)->request : NULL)                         \
+			? kr_log_q1((qry), LOG_GRP_##grp, __VA_ARGS__)                             \
 			: (void)0)
 /** Debug line about a request. */
-#define kr_log_req(req, qry_uid, indent, grp, ...) \
-	(kr_log_is_debug_fun(LOG_GRP_##grp, (req)) \
-			? kr_log_req1((req), (qry_uid), (indent), LOG_GRP_##grp, __VA_ARGS__) \
+#define kr_log_req(req, qry_uid, indent, grp, ...)                                                 \
+	(kr_log_is_debug_fun(LOG_GRP_##grp, (req))                                                 \
+			? kr_log_req1((req), (qry_uid), (indent), LOG_GRP_##grp, __VA_ARGS__)      \
 			: (void)0)

@@ -18,9 +18,9 @@ static const struct {
 	const char *name;
 	kr_module_init_cb init;
 } embedded[] = {
-		{"iterate", iterate_init},
-		{"validate", validate_init},
-		{"cache", cache_init},
+	{"iterate", iterate_init},
+	{"validate", validate_init},
+	{"cache", cache_init},
 };
 
 kr_module_init_cb kr_module_get_embedded(const char *name)
@@ -61,13 +61,16 @@ static int bind_symbols(struct kr_module *module, const char *name)
 	if (!api)
 		return kr_error(ENOENT);
 	if (api() != KR_MODULE_API) {
-		kr_log_error(MODULE, "module '%s' has unsupported ABI %#x, %#x is needed: rebuild it\n",
-				name, api(), KR_MODULE_API);
+		kr_log_error(MODULE,
+			"module '%s' has unsupported ABI %#x, %#x is needed: rebuild it\n", name,
+			api(), KR_MODULE_API);
 		return kr_error(ENOTSUP);
 	}
 	if (find_symbol(lib, name, "layer") || find_symbol(lib, name, "props")) {
-		kr_log_error(MODULE, "module '%s' uses the old way of telling its layer or properties: "
-				     "set them in %s_init() instead\n", name, name);
+		kr_log_error(MODULE,
+			"module '%s' uses the old way of telling its layer or properties: "
+			"set them in %s_init() instead\n",
+			name, name);
 		return kr_error(ENOTSUP);
 	}
 	module->init = find_symbol(lib, name, "init");
@@ -113,8 +116,8 @@ void kr_module_unload(struct kr_module *module)
 	memset(module, 0, sizeof(*module));
 }
 
-char *kr_module_call(struct kr_context *ctx, const char *module, const char *prop,
-		const char *input)
+char *kr_module_call(
+	struct kr_context *ctx, const char *module, const char *prop, const char *input)
 {
 	if (!ctx || !ctx->modules || !module || !prop)
 		return NULL;

@@ -50,9 +50,12 @@ typedef array_t(struct kr_module *) module_array_t;
 typedef int (*kr_module_init_cb)(struct kr_module *);
 
 /** Mark a shared object as a C module of this ABI. */
-#define KR_MODULE_EXPORT(module) \
-	KR_EXPORT uint32_t module##_api(void); \
-	KR_EXPORT uint32_t module##_api(void) { return KR_MODULE_API; }
+#define KR_MODULE_EXPORT(module)                                                                   \
+	KR_EXPORT uint32_t module##_api(void);                                                     \
+	KR_EXPORT uint32_t module##_api(void)                                                      \
+	{                                                                                          \
+		return KR_MODULE_API;                                                              \
+	}
 
 /**
  * Load a C module: built-in, shared object in `path`, or symbols of the process. Runs its init().
@@ -78,8 +81,8 @@ kr_module_init_cb kr_module_get_embedded(const char *name);
  * @return malloc()ed text or NULL (no such module or property, or no result)
  */
 KR_EXPORT
-char *kr_module_call(struct kr_context *ctx, const char *module, const char *prop,
-		const char *input);
+char *kr_module_call(
+	struct kr_context *ctx, const char *module, const char *prop, const char *input);
 
 /**
  * Rebuild the per-hook dispatch arrays of the context; call after every change of ctx->modules.

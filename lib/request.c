@@ -23,7 +23,8 @@ knot_mm_t *kr_resolve_pool(struct kr_request *req)
 static uint16_t answer_limit(const struct kr_request *req)
 {
 	const knot_pkt_t *question = req->qsource.packet;
-	const bool is_stream = !req->qsource.addr || req->qsource.flags.tcp || req->qsource.flags.http;
+	const bool is_stream =
+		!req->qsource.addr || req->qsource.flags.tcp || req->qsource.flags.http;
 	if (is_stream)
 		return KR_DNS_WIRE_MAX;
 	if (!question || !knot_pkt_has_edns(question))
@@ -75,7 +76,7 @@ static knot_pkt_t *answer_new(struct kr_request *req)
 	}
 	knot_pkt_t *answer = knot_pkt_new(wire, limit, &req->pool);
 	if (!answer || answer_start(answer, req->qsource.packet) != 0 ||
-			answer_add_opt(req, answer) != 0)
+		answer_add_opt(req, answer) != 0)
 		return NULL;
 	return answer;
 }

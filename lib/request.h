@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * One client request: where it came from, its plan, what it collected for the answer, its arena and
- * its budget; and the small verbs on it. Facts travel with the request: whoever wants to know how the
- * client talked to us reads qsource.
+ * its budget; and the small verbs on it. Facts travel with the request: whoever wants to know how
+ * the client talked to us reads qsource.
  */
 #pragma once
 
@@ -22,16 +22,16 @@ struct kr_validation;
 #define KR_EDE_NONE (-1)
 
 struct kr_extended_error {
-	int32_t info_code;	/**< KR_EDE_NONE = none */
+	int32_t info_code;      /**< KR_EDE_NONE = none */
 	const char *extra_text; /**< NULL, static, or on the request's pool */
 };
 
 /** How a message travelled. */
 struct kr_request_qsource_flags {
-	bool tcp : 1;	   /**< a stream (TCP, TLS, HTTP) */
-	bool tls : 1;	   /**< encrypted */
-	bool http : 1;	   /**< DNS over HTTPS */
-	bool xdp : 1;	   /**< kernel bypass */
+	bool tcp : 1;      /**< a stream (TCP, TLS, HTTP) */
+	bool tls : 1;      /**< encrypted */
+	bool http : 1;     /**< DNS over HTTPS */
+	bool xdp : 1;      /**< kernel bypass */
 	bool internal : 1; /**< made by this process, not by a client */
 };
 
@@ -58,15 +58,15 @@ struct kr_request {
 	/* Identity: written by the driver before begin. */
 	struct kr_context *ctx;
 	struct {
-		const struct sockaddr *addr;	  /**< client; NULL = internal */
+		const struct sockaddr *addr;      /**< client; NULL = internal */
 		const struct sockaddr *comm_addr; /**< peer really talking to us (proxy) */
 		const struct sockaddr *dst_addr;  /**< local address; NULL = internal */
-		const knot_pkt_t *packet;	  /**< the question; valid for the whole request */
-		struct kr_request_qsource_flags flags;	    /**< of the client */
+		const knot_pkt_t *packet;         /**< the question; valid for the whole request */
+		struct kr_request_qsource_flags flags;      /**< of the client */
 		struct kr_request_qsource_flags comm_flags; /**< of the peer */
-		size_t size;			  /**< bytes of the question */
-		int32_t stream_id;		  /**< HTTP/2 stream or -1 */
-		kr_http_header_array_t headers;	  /**< those of net.doh_headers */
+		size_t size;                                /**< bytes of the question */
+		int32_t stream_id;                          /**< HTTP/2 stream or -1 */
+		kr_http_header_array_t headers;             /**< those of net.doh_headers */
 	} qsource;
 	struct {
 		bool (*is_tls_capable)(struct sockaddr *);
@@ -75,19 +75,19 @@ struct kr_request {
 		kr_sockaddr_array_t forwarding_targets; /**< on the pool; len may be reset */
 	} selection_context;
 	alloc_wire_f alloc_wire_cb;
-	unsigned int uid;	     /**< for logs; >= 65536: internal */
+	unsigned int uid; /**< for logs; >= 65536: internal */
 	knot_mm_t pool;
 
 	/* Configuration of this request. */
-	struct kr_qflags options;    /**< inherited by new queries */
+	struct kr_qflags options; /**< inherited by new queries */
 
 	/* Progress. */
-	knot_pkt_t *answer;	     /**< NULL until kr_request_ensure_answer() */
+	knot_pkt_t *answer; /**< NULL until kr_request_ensure_answer() */
 	struct kr_query *current_query;
-	int state;		     /**< latest state of a walk */
+	int state; /**< latest state of a walk */
 	struct kr_rplan rplan;
 	struct {
-		unsigned int rtt;    /**< ms; during consume of a network answer only */
+		unsigned int rtt; /**< ms; during consume of a network answer only */
 		const struct kr_transport *transport;
 	} upstream;
 	ranked_rr_array_t answ_selected;
@@ -95,34 +95,35 @@ struct kr_request {
 	ranked_rr_array_t add_selected;
 	bool answ_validated;
 	bool auth_validated;
-	uint8_t rank;		     /**< after finalisation: SECURE or INITIAL */
+	uint8_t rank; /**< after finalisation: SECURE or INITIAL */
 	struct kr_extended_error extended_error;
 	struct kr_budget budget;
 	struct kr_validation *validation; /**< what the validator found out; its own, on the pool */
-	unsigned int count_no_nsaddr; /**< server names without address in a row */
-	unsigned int count_fail_row;  /**< failed answers in a row */
-	bool is_finished;	      /**< finish walk has run */
+	unsigned int count_no_nsaddr;     /**< server names without address in a row */
+	unsigned int count_fail_row;      /**< failed answers in a row */
+	bool is_finished;                 /**< finish walk has run */
 
 	/* Listeners and the Lua side. */
 	trace_log_f trace_log;
 	trace_callback_f trace_finish;
 	kr_event_f event_cb;
 	void *event_data;
-	int vars_ref;		     /**< slot of req:vars(), -2 = none */
-	void *daemon_context;	     /**< the driver's own */
+	int vars_ref;         /**< slot of req:vars(), -2 = none */
+	void *daemon_context; /**< the driver's own */
 };
 
 /** The three arrays indexed by section. */
-#define kr_request_selected(req) \
-	{ &(req)->answ_selected, &(req)->auth_selected, &(req)->add_selected }
+#define kr_request_selected(req)                                                                   \
+	{                                                                                          \
+		&(req)->answ_selected, &(req)->auth_selected, &(req)->add_selected                 \
+	}
 
 /** @return NULL for NULL */
-KR_EXPORT KR_PURE
-struct kr_rplan *kr_resolve_plan(struct kr_request *req);
-KR_EXPORT KR_PURE
-knot_mm_t *kr_resolve_pool(struct kr_request *req);
+KR_EXPORT KR_PURE struct kr_rplan *kr_resolve_plan(struct kr_request *req);
+KR_EXPORT KR_PURE knot_mm_t *kr_resolve_pool(struct kr_request *req);
 
-/** The answer packet, made at first use; call when the answer is about to be decided. NULL: state is FAIL. */
+/** The answer packet, made at first use; call when the answer is about to be decided. NULL: state
+ * is FAIL. */
 KR_EXPORT
 knot_pkt_t *kr_request_ensure_answer(struct kr_request *req);
 /** OPT of the answer or NULL if the client sent none. */

@@ -48,7 +48,7 @@ int kr_context_init(struct kr_context *ctx, knot_mm_t *pool)
 	ctx->failures = kr_failcache_new(KR_FAIL_CACHE_MAX, seeds[1]);
 	int ret = kr_zonecut_init(&ctx->root_hints, (const uint8_t *)"", NULL);
 	if (ret != 0 || !ctx->downstream_opt_rr || !ctx->upstream_opt_rr || !ctx->trust_anchors ||
-			!ctx->negative_anchors || !ctx->servers || !ctx->failures)
+		!ctx->negative_anchors || !ctx->servers || !ctx->failures)
 		return kr_error(ENOMEM);
 	return kr_ok();
 }
@@ -111,16 +111,16 @@ static int call_hook(kr_layer_t *layer, const struct walk *walk)
 
 /** Run a hook of the layers at `at` and after it. @return the layer that yielded, or NULL */
 static const kr_layer_api_t *walk_from(
-		struct kr_request *req, const kr_layer_api_t **at, const struct walk *walk)
+	struct kr_request *req, const kr_layer_api_t **at, const struct walk *walk)
 {
 	for (; at && *at; ++at) {
 		kr_layer_t layer = {
-				.state = req->state,
-				.req = req,
-				.api = *at,
-				.pkt = walk->pkt,
-				.dst = walk->dst,
-				.is_stream = walk->sock_type == SOCK_STREAM,
+			.state = req->state,
+			.req = req,
+			.api = *at,
+			.pkt = walk->pkt,
+			.dst = walk->dst,
+			.is_stream = walk->sock_type == SOCK_STREAM,
 		};
 		int state = call_hook(&layer, walk);
 		req->state = kr_state_is_valid(state) ? state : KR_STATE_FAIL;
@@ -157,8 +157,9 @@ static int park(struct kr_query *qry, const kr_layer_api_t *api, knot_pkt_t *pkt
 	knot_pkt_t *copy = mm_memdup(&req->pool, pkt, sizeof(*pkt));
 	if (!copy)
 		return kr_error(ENOMEM);
-	size_t wire_len = pkt->size == KR_PKT_SIZE_NOWIRE ? (size_t)KNOT_WIRE_HEADER_SIZE + pkt->qname_size + 4
-							  : pkt->size;
+	size_t wire_len = pkt->size == KR_PKT_SIZE_NOWIRE
+				  ? (size_t)KNOT_WIRE_HEADER_SIZE + pkt->qname_size + 4
+				  : pkt->size;
 	copy->wire = mm_memdup(&req->pool, pkt->wire, wire_len);
 	size_t rrs = KR_MAX(pkt->rrset_count, 1);
 	copy->rr = mm_memdup(&req->pool, pkt->rr, rrs * sizeof(*pkt->rr));
@@ -233,7 +234,7 @@ static bool client_has_cd(const struct kr_request *req)
 static int first_question(struct kr_request *req, knot_pkt_t *question)
 {
 	struct kr_query *qry = kr_rplan_push(&req->rplan, NULL, knot_pkt_qname(question),
-			knot_pkt_qclass(question), knot_pkt_qtype(question));
+		knot_pkt_qclass(question), knot_pkt_qtype(question));
 	if (!qry)
 		return req->state = KR_STATE_FAIL;
 	if (!req->qsource.packet)
@@ -276,10 +277,11 @@ static void deliver_addresses(struct kr_query *qry)
 		const ranked_rr_array_entry_t *entry = req->answ_selected.at[i];
 		const knot_rrset_t *rr = entry->rr;
 		if (entry->qry_uid != qry->uid || rr->type != qry->stype || entry->in_progress ||
-				!knot_dname_is_equal(rr->owner, qry->sname))
+			!knot_dname_is_equal(rr->owner, qry->sname))
 			continue;
 		for (int j = 0; j < rr->rrs.count; ++j) {
-			if (selection_add_address(parent, qry->sname, knot_rdataset_at(&rr->rrs, j)) == 0)
+			if (selection_add_address(
+				    parent, qry->sname, knot_rdataset_at(&rr->rrs, j)) == 0)
 				found = true;
 		}
 	}
@@ -307,16 +309,17 @@ static void remember_failure(struct kr_query *qry)
 {
 	struct kr_request *req = qry->request;
 	const struct kr_qflags *flags = &qry->flags;
-	if (flags->STUB || flags->FORWARD || flags->NO_CACHE || qry->is_fail_remembered || !qry->sname)
+	if (flags->STUB || flags->FORWARD || flags->NO_CACHE || qry->is_fail_remembered ||
+		!qry->sname)
 		return;
 	qry->is_fail_remembered = true;
 	kr_failcache_add(req->ctx->failures, flags->DNSSEC_BOGUS ? KR_FAIL_BOGUS : KR_FAIL_QUESTION,
-			qry->sname, qry->stype, req->extended_error.info_code, req->ctx->now_ms);
+		qry->sname, qry->stype, req->extended_error.info_code, req->ctx->now_ms);
 }
 
 /**
- * The query cannot be answered. A server address look-up only costs its zone cut one way in; anything
- * else ends the request.
+ * The query cannot be answered. A server address look-up only costs its zone cut one way in;
+ * anything else ends the request.
  */
 static int query_failed(struct kr_query *qry)
 {
@@ -331,7 +334,7 @@ static int query_failed(struct kr_query *qry)
 		return req->state = KR_STATE_FAIL;
 	}
 	kr_failcache_add(req->ctx->failures, KR_FAIL_ADDRESS, lookup->sname, lookup->stype, -1,
-			req->ctx->now_ms);
+		req->ctx->now_ms);
 	while (!kr_rplan_empty(&req->rplan)) {
 		struct kr_query *top = array_tail(req->rplan.pending);
 		kr_rplan_pop(&req->rplan, top);
@@ -386,17 +389,18 @@ static int scrub_answer(struct kr_query *qry, const struct kr_transport *transpo
 	struct kr_request *req = qry->request;
 	const bool is_forward = qry->flags.FORWARD || qry->flags.STUB;
 	const struct kr_scrub_question question = {
-			.name = qry->asked_name ? qry->asked_name : qry->sname,
-			.type = qry->asked_name ? qry->asked_type : qry->stype,
-			.cut = qry->zone_cut.name,
-			.is_stream = transport && transport->protocol != KR_TRANSPORT_UDP,
-			.is_forward = is_forward,
-			.payload = knot_edns_get_payload(req->ctx->upstream_opt_rr),
-			.allow_local = qry->flags.ALLOW_LOCAL,
-			.allow_private = qry->flags.ALLOW_LOCAL || (transport && is_inside(&transport->address.ip)),
-			.permissive = qry->flags.PERMISSIVE,
-			.strict = qry->flags.STRICT,
-			.random = kr_ctx_rnd32(req->ctx),
+		.name = qry->asked_name ? qry->asked_name : qry->sname,
+		.type = qry->asked_name ? qry->asked_type : qry->stype,
+		.cut = qry->zone_cut.name,
+		.is_stream = transport && transport->protocol != KR_TRANSPORT_UDP,
+		.is_forward = is_forward,
+		.payload = knot_edns_get_payload(req->ctx->upstream_opt_rr),
+		.allow_local = qry->flags.ALLOW_LOCAL,
+		.allow_private =
+			qry->flags.ALLOW_LOCAL || (transport && is_inside(&transport->address.ip)),
+		.permissive = qry->flags.PERMISSIVE,
+		.strict = qry->flags.STRICT,
+		.random = kr_ctx_rnd32(req->ctx),
 	};
 	enum kr_scrub_shape shape = KR_SHAPE_EMPTY;
 	int ret = kr_scrub(pkt, &question, &shape);
@@ -486,13 +490,13 @@ int kr_resolve_consume(struct kr_request *req, struct kr_transport **transport, 
 static int lookup_ns_address(struct kr_query *qry, const struct kr_transport *transport)
 {
 	struct kr_request *req = qry->request;
-	const uint16_t type = transport->protocol == KR_TRANSPORT_RESOLVE_A ? KNOT_RRTYPE_A
-									    : KNOT_RRTYPE_AAAA;
+	const uint16_t type =
+		transport->protocol == KR_TRANSPORT_RESOLVE_A ? KNOT_RRTYPE_A : KNOT_RRTYPE_AAAA;
 	const char *why = NULL;
 	if (kr_rplan_satisfies(qry, transport->ns_name, KNOT_CLASS_IN, type))
 		why = "cyclic dependency";
 	else if (kr_failcache_check(req->ctx->failures, KR_FAIL_ADDRESS, transport->ns_name, type,
-				 NULL, req->ctx->now_ms) > 0)
+			 NULL, req->ctx->now_ms) > 0)
 		why = "failed a moment ago";
 	else if (qry->ns_depth >= KR_NS_DEPTH_MAX) {
 		kr_budget_exhausted(req, KR_BUDGET_NS_DEPTH);
@@ -505,8 +509,8 @@ static int lookup_ns_address(struct kr_query *qry, const struct kr_transport *tr
 	}
 	if (!kr_budget_spend(req, KR_BUDGET_NS_LOOKUPS, 1))
 		return kr_error(EDQUOT);
-	struct kr_query *next = kr_rplan_push(
-			&req->rplan, qry, transport->ns_name, KNOT_CLASS_IN, type);
+	struct kr_query *next =
+		kr_rplan_push(&req->rplan, qry, transport->ns_name, KNOT_CLASS_IN, type);
 	if (!next)
 		return kr_error(ENOMEM);
 	next->is_ns_lookup = true;
@@ -525,9 +529,11 @@ static void log_sending(struct kr_query *qry, const struct kr_transport *transpo
 	KR_DNAME_GET_STR(ns_name, transport->ns_name);
 	KR_DNAME_GET_STR(cut, qry->zone_cut.name);
 	KR_RRTYPE_GET_STR(type, knot_pkt_qtype(pkt));
-	VERBOSE(qry, "=> id: '%05u' querying: '%s'@'%s' zone cut: '%s' qname: '%s' qtype: '%s' proto: '%s'\n",
-			qry->id, ns_name, kr_straddr(&transport->address.ip), cut, qname, type,
-			names[transport->protocol]);
+	VERBOSE(qry,
+		"=> id: '%05u' querying: '%s'@'%s' zone cut: '%s' qname: '%s' qtype: '%s' proto: "
+		"'%s'\n",
+		qry->id, ns_name, kr_straddr(&transport->address.ip), cut, qname, type,
+		names[transport->protocol]);
 }
 
 /** No server is left. One round with NO_NS_FOUND set gives serve_stale its chance. */
@@ -541,7 +547,7 @@ static int no_server_left(struct kr_query *qry)
 	}
 	if (req->budget.spent[KR_BUDGET_TIMEOUTS] > 0 && !qry->flags.FORWARD && !qry->flags.STUB) {
 		kr_failcache_add(req->ctx->failures, KR_FAIL_CUT, qry->zone_cut.name, 0, -1,
-				req->ctx->now_ms);
+			req->ctx->now_ms);
 	}
 	kr_request_set_extended_error(req, KNOT_EDNS_EDE_NREACH_AUTH, "QLPL");
 	return query_failed(qry);
@@ -556,10 +562,11 @@ static bool failed_recently(struct kr_query *qry)
 	int ede = KR_EDE_NONE;
 	struct kr_failcache *fc = req->ctx->failures;
 	const uint64_t now = req->ctx->now_ms;
-	const bool is_bogus = !client_has_cd(req) &&
-			      kr_failcache_check(fc, KR_FAIL_BOGUS, qry->sname, qry->stype, &ede, now) > 0;
-	if (!is_bogus && kr_failcache_check(fc, KR_FAIL_QUESTION, qry->sname, qry->stype, &ede, now) == 0 &&
-			kr_failcache_check(fc, KR_FAIL_CUT, qry->zone_cut.name, 0, &ede, now) == 0)
+	const bool is_bogus = !client_has_cd(req) && kr_failcache_check(fc, KR_FAIL_BOGUS,
+							     qry->sname, qry->stype, &ede, now) > 0;
+	if (!is_bogus &&
+		kr_failcache_check(fc, KR_FAIL_QUESTION, qry->sname, qry->stype, &ede, now) == 0 &&
+		kr_failcache_check(fc, KR_FAIL_CUT, qry->zone_cut.name, 0, &ede, now) == 0)
 		return false;
 	VERBOSE(qry, "=> failed a moment ago, not tried again yet\n");
 	qry->is_fail_remembered = true; /* being refused does not prolong it */
@@ -571,7 +578,8 @@ static bool failed_recently(struct kr_query *qry)
 static bool may_be_sent(const struct kr_query *qry)
 {
 	const struct kr_request *req = qry->request;
-	const bool wants_recursion = !req->qsource.packet || knot_wire_get_rd(req->qsource.packet->wire);
+	const bool wants_recursion =
+		!req->qsource.packet || knot_wire_get_rd(req->qsource.packet->wire);
 	return qry->parent || (wants_recursion && qry->stype != KNOT_RRTYPE_ANY);
 }
 
@@ -640,7 +648,7 @@ int kr_resolve_produce(struct kr_request *req, struct kr_transport **transport, 
 	struct kr_query *qry = array_tail(req->rplan.pending);
 	if (!kr_budget_spend(req, KR_BUDGET_ROUNDS, 1)) {
 		kr_request_set_extended_error(
-				req, KNOT_EDNS_EDE_OTHER, "OGHD: exceeded iteration count limit");
+			req, KNOT_EDNS_EDE_OTHER, "OGHD: exceeded iteration count limit");
 		return req->state = KR_STATE_FAIL;
 	}
 	if (is_out_of_time(qry))
@@ -718,7 +726,7 @@ static void set_query_flags(struct kr_query *qry, knot_pkt_t *pkt)
 	if (is_forward)
 		knot_wire_set_rd(pkt->wire);
 	const bool wants_cd = is_forward ? client_has_cd(qry->request) ||
-							 (!qry->flags.STUB && !qry->flags.DNSSEC_WANT)
+						   (!qry->flags.STUB && !qry->flags.DNSSEC_WANT)
 					 : !qry->flags.NO_EDNS;
 	if (wants_cd)
 		knot_wire_set_cd(pkt->wire);
@@ -736,7 +744,7 @@ static int write_opt(knot_pkt_t *pkt)
 }
 
 int kr_resolve_checkout(struct kr_request *req, const struct sockaddr *src,
-		struct kr_transport *transport, knot_pkt_t *packet)
+	struct kr_transport *transport, knot_pkt_t *packet)
 {
 	if (knot_wire_get_qr(packet->wire))
 		return kr_ok();
@@ -750,10 +758,10 @@ int kr_resolve_checkout(struct kr_request *req, const struct sockaddr *src,
 	if (attach_opt(qry, packet) != 0)
 		return kr_error(ENOMEM);
 	const struct walk walk = {
-			.hook = KR_HOOK_CHECKOUT,
-			.pkt = packet,
-			.dst = &transport->address.ip,
-			.sock_type = is_udp ? SOCK_DGRAM : SOCK_STREAM,
+		.hook = KR_HOOK_CHECKOUT,
+		.pkt = packet,
+		.dst = &transport->address.ip,
+		.sock_type = is_udp ? SOCK_DGRAM : SOCK_STREAM,
 	};
 	req->current_query = qry;
 	req->state = KR_STATE_CONSUME;

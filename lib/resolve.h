@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The driver of a request and the context it runs in. Sans-I/O: it is handed packets, time and random
- * bytes, and hands back "ask this server this".
+ * The driver of a request and the context it runs in. Sans-I/O: it is handed packets, time and
+ * random bytes, and hands back "ask this server this".
  *
  *     kr_resolve_begin(&req, ctx); state = kr_resolve_consume(&req, &t, question);
  *     while (state == PRODUCE) {
@@ -39,33 +39,37 @@ typedef void (*kr_rnd_f)(void *data, void *buf, size_t len);
 /** What all requests of a process share. Written by the driver and configuration. */
 struct kr_context {
 	/* Configuration. */
-	struct kr_qflags options;	 /**< defaults of every request */
+	struct kr_qflags options;        /**< defaults of every request */
 	knot_rrset_t *downstream_opt_rr; /**< OPT template towards clients */
-	knot_rrset_t *upstream_opt_rr;	 /**< OPT template towards servers */
-	trie_t *trust_anchors;		 /**< lib/dnssec/ta.h */
+	knot_rrset_t *upstream_opt_rr;   /**< OPT template towards servers */
+	trie_t *trust_anchors;           /**< lib/dnssec/ta.h */
 	trie_t *negative_anchors;
-	int32_t vld_limit_crypto;	 /**< signature checks per answer */
+	int32_t vld_limit_crypto; /**< signature checks per answer */
 	struct kr_zonecut root_hints;
-	int32_t tls_padding;		 /**< -1 RFC 8467, 0 off, >= 2 block size */
-	uint64_t stream_idle_ms;	 /**< how long idle client streams are kept (told to clients, RFC 7828) */
+	int32_t tls_padding;     /**< -1 RFC 8467, 0 off, >= 2 block size */
+	uint64_t stream_idle_ms; /**< how long idle client streams are kept (told to clients, RFC
+				    7828) */
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
-	bool answers_vary;		 /**< rules look at more than the question: no finished answer is repeated */
+	bool answers_vary; /**< rules look at more than the question: no finished answer is repeated
+			    */
 
 	/* State. */
 	struct kr_cache cache;
 	struct kr_servers *servers;
 	struct kr_failcache *failures;
-	module_array_t *modules;	 /**< in processing order; the driver's own array */
-	const kr_layer_api_t **hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
-	const kr_layer_api_t **hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
-	bool layers_skippable;		 /**< all layers are (kr_layer_api::is_skippable) */
-	uint64_t generation;		 /**< changes with configuration, rules, anchors, cache clearing */
+	module_array_t *modules; /**< in processing order; the driver's own array */
+	const kr_layer_api_t *
+		*hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
+	const kr_layer_api_t *
+		*hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
+	bool layers_skippable;                 /**< all layers are (kr_layer_api::is_skippable) */
+	uint64_t generation; /**< changes with configuration, rules, anchors, cache clearing */
 	uint64_t budget_hits[KR_BUDGET_COUNT];
 	uint64_t budget_logged_ms[KR_BUDGET_COUNT];
 
 	/* The driver's clock, written once a loop turn, and its source of randomness. */
-	uint64_t now_ms;		 /**< monotonic */
-	struct timeval now;		 /**< wall clock */
+	uint64_t now_ms;    /**< monotonic */
+	struct timeval now; /**< wall clock */
 	kr_rnd_f rnd;
 	void *rnd_data;
 
@@ -89,8 +93,8 @@ static inline uint32_t kr_ctx_rnd32(struct kr_context *ctx)
 }
 
 /**
- * Give a zeroed context its defaults (options, OPT templates, empty tries, server memory). The clock
- * and rnd must have been set. @return 0 or kr_error(ENOMEM)
+ * Give a zeroed context its defaults (options, OPT templates, empty tries, server memory). The
+ * clock and rnd must have been set. @return 0 or kr_error(ENOMEM)
  */
 KR_EXPORT
 int kr_context_init(struct kr_context *ctx, knot_mm_t *pool);
@@ -128,7 +132,7 @@ int kr_resolve_produce(struct kr_request *req, struct kr_transport **transport, 
  */
 KR_EXPORT
 int kr_resolve_checkout(struct kr_request *req, const struct sockaddr *src,
-		struct kr_transport *transport, knot_pkt_t *packet);
+	struct kr_transport *transport, knot_pkt_t *packet);
 
 /** Assemble the answer and run the finish hooks; the pool stays the caller's. @return DONE */
 KR_EXPORT

@@ -22,7 +22,7 @@ static bool is_dnssec_type(uint16_t type)
 /** What has been seen while sections are written. */
 struct answer_facts {
 	bool all_secure;
-	bool all_alias;	     /**< ANSWER has nothing but aliases */
+	bool all_alias; /**< ANSWER has nothing but aliases */
 	bool is_truncated;
 	size_t written;
 };
@@ -35,7 +35,7 @@ static bool is_wanted(const struct kr_request *req, uint16_t type)
 
 /** Write the chosen sets of one section. */
 static void write_section(struct kr_request *req, const ranked_rr_array_t *selected,
-		knot_section_t section, struct answer_facts *facts)
+	knot_section_t section, struct answer_facts *facts)
 {
 	knot_pkt_t *answer = req->answer;
 	const struct kr_query *last = kr_rplan_last(&req->rplan);
@@ -52,7 +52,8 @@ static void write_section(struct kr_request *req, const ranked_rr_array_t *selec
 		if (!is_wanted(req, rr->type))
 			continue;
 		const uint16_t type = kr_rrset_type_maysig(rr);
-		if (section == KNOT_ANSWER && type != KNOT_RRTYPE_CNAME && type != KNOT_RRTYPE_DNAME)
+		if (section == KNOT_ANSWER && type != KNOT_RRTYPE_CNAME &&
+			type != KNOT_RRTYPE_DNAME)
 			facts->all_alias = false;
 		int ret = knot_pkt_put_rotate(answer, KNOT_COMPR_HINT_NONE, rr, rotate, 0);
 		facts->written += ret == KNOT_EOK;
@@ -70,16 +71,16 @@ static bool is_authenticated(const struct kr_request *req, const struct answer_f
 	const knot_pkt_t *question = req->qsource.packet;
 	const struct kr_query *last = kr_rplan_resolved((struct kr_rplan *)&req->rplan);
 	if (!last || !facts->all_secure || req->state != KR_STATE_DONE || facts->is_truncated ||
-			last->stype == KNOT_RRTYPE_RRSIG || last->flags.STUB)
+		last->stype == KNOT_RRTYPE_RRSIG || last->flags.STUB)
 		return false;
 	for (const struct kr_query *q = last; q; q = q->cname_parent) {
 		if (q->flags.DNSSEC_OPTOUT)
 			return false;
 	}
-	const bool is_negative = knot_wire_get_rcode(req->answer->wire) != KNOT_RCODE_NOERROR ||
-				 facts->all_alias;
+	const bool is_negative =
+		knot_wire_get_rcode(req->answer->wire) != KNOT_RCODE_NOERROR || facts->all_alias;
 	if (is_negative && (!last->flags.DNSSEC_WANT || last->flags.DNSSEC_BOGUS ||
-					   last->flags.DNSSEC_INSECURE))
+				   last->flags.DNSSEC_INSECURE))
 		return false;
 	const bool has_data = req->answ_selected.len > 0 || req->auth_selected.len > 0;
 	return has_data && !knot_wire_get_cd(question->wire);
@@ -92,7 +93,7 @@ static void answer_fail(struct kr_request *req)
 	kr_request_clear_selected(req);
 	knot_rrset_t *opt = answer->opt_rr;
 	if (knot_wire_get_rcode(wire) == KNOT_RCODE_NOERROR ||
-			knot_wire_get_rcode(wire) == KNOT_RCODE_NXDOMAIN)
+		knot_wire_get_rcode(wire) == KNOT_RCODE_NXDOMAIN)
 		knot_wire_set_rcode(wire, KNOT_RCODE_SERVFAIL);
 	kr_pkt_clear_payload(answer);
 	answer->opt_rr = opt;
@@ -121,13 +122,13 @@ static int add_padding(struct kr_request *req, knot_pkt_t *answer)
 	if (!req->qsource.flags.tls || !answer->opt_rr || policy == 0 || policy == 1)
 		return kr_ok();
 	int32_t size = policy < 0 ? knot_pkt_default_padding_size(answer, answer->opt_rr)
-				  : knot_edns_alignment_size(answer->size,
-						    knot_rrset_size(answer->opt_rr), policy);
+				  : knot_edns_alignment_size(
+					    answer->size, knot_rrset_size(answer->opt_rr), policy);
 	if (size < 0)
 		return kr_ok();
 	uint8_t *zeros = NULL;
 	int ret = knot_edns_reserve_option(
-			answer->opt_rr, KNOT_EDNS_OPTION_PADDING, size, &zeros, &req->pool);
+		answer->opt_rr, KNOT_EDNS_OPTION_PADDING, size, &zeros, &req->pool);
 	if (ret != KNOT_EOK)
 		return kr_error(ENOMEM);
 	memset(zeros, 0, size);
@@ -135,7 +136,8 @@ static int add_padding(struct kr_request *req, knot_pkt_t *answer)
 }
 
 /** Copy of an OPT without the options named. */
-static knot_rrset_t *opt_without(const knot_rrset_t *opt, const uint16_t *codes, size_t len, knot_mm_t *pool)
+static knot_rrset_t *opt_without(
+	const knot_rrset_t *opt, const uint16_t *codes, size_t len, knot_mm_t *pool)
 {
 	knot_rrset_t *copy = knot_rrset_copy(opt, pool);
 	if (!copy)
@@ -173,8 +175,7 @@ void resolve_renew_edns(struct kr_request *req, const knot_rrset_t *opt, int old
 		knot_wire_write_u16(value, ede->info_code);
 		if (len > 0)
 			memcpy(value + 2, ede->extra_text, len);
-		(void)knot_edns_add_option(
-				fresh, KNOT_EDNS_OPTION_EDE, 2 + len, value, &req->pool);
+		(void)knot_edns_add_option(fresh, KNOT_EDNS_OPTION_EDE, 2 + len, value, &req->pool);
 	}
 	knot_pkt_reclaim(req->answer, req->answer->reserved);
 	req->answer->opt_rr = fresh;
@@ -187,7 +188,8 @@ void resolve_append_edns(struct kr_request *req)
 	knot_rrset_t *opt = answer->opt_rr;
 	if (!opt || add_padding(req, answer) != 0)
 		return;
-	if (answer->current != KNOT_ADDITIONAL && knot_pkt_begin(answer, KNOT_ADDITIONAL) != KNOT_EOK)
+	if (answer->current != KNOT_ADDITIONAL &&
+		knot_pkt_begin(answer, KNOT_ADDITIONAL) != KNOT_EOK)
 		return;
 	if (knot_pkt_put(answer, KNOT_COMPR_HINT_NONE, opt, 0) != KNOT_EOK)
 		knot_wire_set_tc(answer->wire);

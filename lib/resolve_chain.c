@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Zone cuts of queries and their chain of trust: which DS or DNSKEY has to be known before a question
- * is sent, and what a referral changes. What the records are worth is the validator's business. */
+/* Zone cuts of queries and their chain of trust: which DS or DNSKEY has to be known before a
+ * question is sent, and what a referral changes. What the records are worth is the validator's
+ * business. */
 
 #include "lib/resolve_impl.h"
 
@@ -31,8 +32,8 @@ static int find_forward_cut(struct kr_query *qry)
 	const knot_dname_t *anchor = NULL;
 	if (qry->flags.DNSSEC_WANT)
 		anchor = kr_ta_closest(qry->request->ctx, qry->sname, qry->stype);
-	return kr_zonecut_init(&qry->zone_cut, anchor ? anchor : (const knot_dname_t *)"",
-			&qry->request->pool);
+	return kr_zonecut_init(
+		&qry->zone_cut, anchor ? anchor : (const knot_dname_t *)"", &qry->request->pool);
 }
 
 int resolve_find_cut(struct kr_query *qry)
@@ -63,8 +64,9 @@ static int push_chain_query(struct kr_query *qry, uint16_t type)
 	struct kr_request *req = qry->request;
 	const knot_dname_t *name = qry->zone_cut.name;
 	if (qry->chain_steps >= CHAIN_STEPS_MAX ||
-			kr_rplan_satisfies(qry, name, KNOT_CLASS_IN, type)) {
-		kr_request_set_extended_error(req, KNOT_EDNS_EDE_BOGUS, "chain of trust does not end");
+		kr_rplan_satisfies(qry, name, KNOT_CLASS_IN, type)) {
+		kr_request_set_extended_error(
+			req, KNOT_EDNS_EDE_BOGUS, "chain of trust does not end");
 		qry->flags.DNSSEC_BOGUS = true;
 		return kr_error(ELOOP);
 	}
@@ -118,8 +120,8 @@ int resolve_chain_check(struct kr_query *qry)
 		become_insecure(qry);
 		return kr_ok();
 	}
-	const bool asks_key = qry->stype == KNOT_RRTYPE_DNSKEY &&
-			      knot_dname_is_equal(qry->sname, cut->name);
+	const bool asks_key =
+		qry->stype == KNOT_RRTYPE_DNSKEY && knot_dname_is_equal(qry->sname, cut->name);
 	if (!cut->key && !asks_key)
 		return push_chain_query(qry, KNOT_RRTYPE_DNSKEY);
 	return kr_ok();
@@ -132,8 +134,8 @@ static knot_rrset_t *referral_ds(struct kr_query *qry)
 	for (size_t i = 0; i < selected->len; ++i) {
 		const ranked_rr_array_entry_t *entry = selected->at[i];
 		if (entry->qry_uid == qry->uid && entry->rr->type == KNOT_RRTYPE_DS &&
-				kr_rank_test(entry->rank, KR_RANK_SECURE) &&
-				knot_dname_is_equal(entry->rr->owner, qry->next_cut->name))
+			kr_rank_test(entry->rank, KR_RANK_SECURE) &&
+			knot_dname_is_equal(entry->rr->owner, qry->next_cut->name))
 			return entry->rr;
 	}
 	return NULL;
@@ -153,7 +155,7 @@ void resolve_follow_referral(struct kr_query *qry)
 	if (qry->flags.DNSSEC_NODS && !next->trust_anchor)
 		become_insecure(qry);
 	if (qry->flags.DNSSEC_WANT && !kr_ta_closest(req->ctx, next->name, KNOT_RRTYPE_NS) &&
-			kr_ta_closest(req->ctx, qry->sname, qry->stype) == NULL)
+		kr_ta_closest(req->ctx, qry->sname, qry->stype) == NULL)
 		become_insecure(qry); /* below a negative anchor */
 	kr_zonecut_move(&qry->zone_cut, next);
 	qry->next_cut = NULL;

@@ -8,7 +8,8 @@
 
 /**
  * Make sure that trust anchor and key of the query's zone cut are known before it is sent.
- * @return 0 ready to send (or validation not wanted); 1 a sub-query was pushed; < 0 the query must fail
+ * @return 0 ready to send (or validation not wanted); 1 a sub-query was pushed; < 0 the query must
+ * fail
  */
 int resolve_chain_check(struct kr_query *qry);
 
@@ -22,7 +23,8 @@ void resolve_follow_referral(struct kr_query *qry);
 void resolve_make_answer(struct kr_request *req);
 /** Write EDNS of a hand-made or finished answer. */
 void resolve_append_edns(struct kr_request *req);
-/** The same for a packet rebuilt after that: `opt` was written already, with the error of old_code. */
+/** The same for a packet rebuilt after that: `opt` was written already, with the error of old_code.
+ */
 void resolve_renew_edns(struct kr_request *req, const knot_rrset_t *opt, int old_code);
 
 /** Run one hook of all layers; the state is left in req->state. */

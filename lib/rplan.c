@@ -48,8 +48,8 @@ bool kr_rplan_empty(const struct kr_rplan *rplan)
 	return !rplan || rplan->pending.len == 0;
 }
 
-static struct kr_query *query_new(struct kr_rplan *rplan, struct kr_query *parent,
-		const knot_dname_t *name)
+static struct kr_query *query_new(
+	struct kr_rplan *rplan, struct kr_query *parent, const knot_dname_t *name)
 {
 	struct kr_query *qry = mm_calloc(rplan->pool, 1, sizeof(*qry));
 	if (!qry)
@@ -87,7 +87,7 @@ static struct kr_query *push(struct kr_rplan *rplan, struct kr_query *qry)
 	/* Room in `resolved` is made now so that popping cannot fail. */
 	size_t total = rplan->pending.len + rplan->resolved.len + 1;
 	if (array_reserve_mm(rplan->resolved, total, rplan->pool) != 0 ||
-			array_push_mm(rplan->pending, qry, rplan->pool) < 0)
+		array_push_mm(rplan->pending, qry, rplan->pool) < 0)
 		return NULL;
 	if (!rplan->initial)
 		rplan->initial = qry;
@@ -100,7 +100,7 @@ struct kr_query *kr_rplan_push_empty(struct kr_rplan *rplan, struct kr_query *pa
 }
 
 struct kr_query *kr_rplan_push(struct kr_rplan *rplan, struct kr_query *parent,
-		const knot_dname_t *name, uint16_t cls, uint16_t type)
+	const knot_dname_t *name, uint16_t cls, uint16_t type)
 {
 	if (!rplan || !name)
 		return NULL;
@@ -127,7 +127,7 @@ int kr_rplan_pop(struct kr_rplan *rplan, struct kr_query *qry)
 		if (rplan->pending.at[i - 1] != qry)
 			continue;
 		memmove(&rplan->pending.at[i - 1], &rplan->pending.at[i],
-				(rplan->pending.len - i) * sizeof(qry));
+			(rplan->pending.len - i) * sizeof(qry));
 		rplan->pending.len -= 1;
 		rplan->resolved.at[rplan->resolved.len++] = qry;
 		return kr_ok();
@@ -141,8 +141,8 @@ static bool asks(const struct kr_query *qry, const knot_dname_t *name, uint16_t 
 	       knot_dname_is_equal(qry->sname, name);
 }
 
-bool kr_rplan_satisfies(const struct kr_query *closure, const knot_dname_t *name, uint16_t cls,
-		uint16_t type)
+bool kr_rplan_satisfies(
+	const struct kr_query *closure, const knot_dname_t *name, uint16_t cls, uint16_t type)
 {
 	for (; name && closure; closure = closure->parent) {
 		if (asks(closure, name, cls, type))
@@ -164,7 +164,7 @@ struct kr_query *kr_rplan_last(struct kr_rplan *rplan)
 }
 
 struct kr_query *kr_rplan_find_resolved(struct kr_rplan *rplan, struct kr_query *parent,
-		const knot_dname_t *name, uint16_t cls, uint16_t type)
+	const knot_dname_t *name, uint16_t cls, uint16_t type)
 {
 	for (size_t i = 0; rplan && name && i < rplan->resolved.len; ++i) {
 		struct kr_query *qry = rplan->resolved.at[i];

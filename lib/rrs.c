@@ -41,8 +41,8 @@ uint16_t kr_rrset_type_maysig(const knot_rrset_t *rr)
 	return knot_rrsig_type_covered(rr->rrs.rdata);
 }
 
-void kr_rrset_init(knot_rrset_t *rrset, knot_dname_t *owner, uint16_t type, uint16_t rclass,
-		uint32_t ttl)
+void kr_rrset_init(
+	knot_rrset_t *rrset, knot_dname_t *owner, uint16_t type, uint16_t rclass, uint32_t ttl)
 {
 	knot_rrset_init(rrset, owner, type, rclass, ttl);
 }
@@ -101,7 +101,7 @@ static int collect(knot_rrset_t *to, const knot_rrset_t *from, knot_mm_t *pool)
 }
 
 static int add_entry(ranked_rr_array_t *array, const knot_rrset_t *rr, uint8_t rank, bool to_wire,
-		uint32_t qry_uid, knot_mm_t *pool)
+	uint32_t qry_uid, knot_mm_t *pool)
 {
 	ranked_rr_array_entry_t *entry = mm_calloc(pool, 1, sizeof(*entry));
 	knot_rrset_t *copy = mm_calloc(pool, 1, sizeof(*copy));
@@ -113,18 +113,18 @@ static int add_entry(ranked_rr_array_t *array, const knot_rrset_t *rr, uint8_t r
 	knot_rrset_init(copy, owner, rr->type, rr->rclass, rr->ttl);
 	copy->additional = (void *)rds;
 	*entry = (ranked_rr_array_entry_t){
-			.qry_uid = qry_uid,
-			.rank = rank,
-			.to_wire = to_wire,
-			.in_progress = true,
-			.rr = copy,
+		.qry_uid = qry_uid,
+		.rank = rank,
+		.to_wire = to_wire,
+		.in_progress = true,
+		.rr = copy,
 	};
 	int ret = collect(copy, rr, pool);
 	return ret != 0 ? ret : array_push_mm(*array, entry, pool);
 }
 
 int kr_ranked_rrarray_add(ranked_rr_array_t *array, const knot_rrset_t *rr, uint8_t rank,
-		bool to_wire, uint32_t qry_uid, knot_mm_t *pool)
+	bool to_wire, uint32_t qry_uid, knot_mm_t *pool)
 {
 	if (!array || !rr || rr->rrs.count == 0 || rr->additional)
 		return kr_error(EINVAL);
@@ -200,13 +200,13 @@ static void withdraw_equal(ranked_rr_array_t *array, const ranked_rr_array_entry
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
 		if (entry->qry_uid != than->qry_uid && is_same_set(entry->rr, than->rr) &&
-				covered_type(entry->rr) == covered_type(than->rr))
+			covered_type(entry->rr) == covered_type(than->rr))
 			entry->to_wire = false;
 	}
 }
 
 int kr_ranked_rrarray_set_wire(ranked_rr_array_t *array, bool to_wire, uint32_t qry_uid,
-		bool check_dups, bool (*extra_check)(const ranked_rr_array_entry_t *))
+	bool check_dups, bool (*extra_check)(const ranked_rr_array_entry_t *))
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		ranked_rr_array_entry_t *entry = array->at[i];
@@ -254,16 +254,18 @@ char *kr_ranked_rrarray_text(const ranked_rr_array_t *array)
 		return NULL;
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
-		fprintf(out, "; ranked rrset to_wire %s, rank %03o (%s%s), cached %s, qry_uid %u, revalidations %u\n",
-				entry->to_wire ? "true" : "false", entry->rank,
-				entry->rank & KR_RANK_AUTH ? "auth " : "", rank_name(entry->rank),
-				entry->cached ? "true" : "false", entry->qry_uid,
-				entry->revalidation_cnt);
+		fprintf(out,
+			"; ranked rrset to_wire %s, rank %03o (%s%s), cached %s, qry_uid %u, "
+			"revalidations %u\n",
+			entry->to_wire ? "true" : "false", entry->rank,
+			entry->rank & KR_RANK_AUTH ? "auth " : "", rank_name(entry->rank),
+			entry->cached ? "true" : "false", entry->qry_uid, entry->revalidation_cnt);
 		if (entry->in_progress)
 			continue;
 		size_t room = 1024;
 		char *dump = malloc(room);
-		if (dump && knot_rrset_txt_dump(entry->rr, &dump, &room, &KNOT_DUMP_STYLE_DEFAULT) >= 0)
+		if (dump &&
+			knot_rrset_txt_dump(entry->rr, &dump, &room, &KNOT_DUMP_STYLE_DEFAULT) >= 0)
 			fputs(dump, out);
 		free(dump);
 	}

@@ -17,7 +17,7 @@ static struct sockaddr *addr(const char *text, int port)
 static void addresses_are_printed_with_five_digits_of_port(void **state)
 {
 	static const char *const rows[][2] = {{"192.0.2.1", "192.0.2.1#00053"},
-			{"2001:db8::1", "2001:db8::1#00053"}, {"/run/x", "/run/x"}};
+		{"2001:db8::1", "2001:db8::1#00053"}, {"/run/x", "/run/x"}};
 	for (size_t i = 0; i < KR_COUNT_OF(rows); ++i) {
 		auto_free struct sockaddr *sa = addr(rows[i][0], 53);
 		assert_string_equal(kr_straddr(sa), rows[i][1]);
@@ -29,9 +29,9 @@ static void addresses_are_printed_with_five_digits_of_port(void **state)
 
 static void nonsense_is_no_address(void **state)
 {
-	static const char *const rows[] = {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.4/8", "::g",
-			"1:2:3:4:5:6:7:8:9", "example", "fe80::1%", "fe80::1%no-such-interface",
-			"1.2.3.4@53", " 1.2.3.4", "0x1.2.3.4"};
+	static const char *const rows[] = {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.4/8",
+		"::g", "1:2:3:4:5:6:7:8:9", "example", "fe80::1%", "fe80::1%no-such-interface",
+		"1.2.3.4@53", " 1.2.3.4", "0x1.2.3.4"};
 	for (size_t i = 0; i < KR_COUNT_OF(rows); ++i)
 		assert_null(kr_straddr_socket(rows[i], 53, NULL));
 	assert_null(kr_straddr_socket(NULL, 53, NULL));
@@ -49,9 +49,9 @@ static void subnets_have_a_length(void **state)
 		const char *text;
 		int bits;
 	} rows[] = {{"10.0.0.0/8", 8}, {"192.0.2.1", 32}, {"2001:db8::/32", 32}, {"::", 128},
-			{"0.0.0.0/0", 0}, {"10.0.0.0/33", -ERANGE}, {"::/129", -ERANGE}, {"10.0.0.0/", -ERANGE},
-			{"10.0.0.0/-1", -ERANGE}, {"10.0.0.0/8x", -ERANGE}, {"10.0.0/8", -EILSEQ},
-			{"example", -EINVAL}, {"/8", -EINVAL}, {"", -EINVAL}};
+		{"0.0.0.0/0", 0}, {"10.0.0.0/33", -ERANGE}, {"::/129", -ERANGE},
+		{"10.0.0.0/", -ERANGE}, {"10.0.0.0/-1", -ERANGE}, {"10.0.0.0/8x", -ERANGE},
+		{"10.0.0/8", -EILSEQ}, {"example", -EINVAL}, {"/8", -EINVAL}, {"", -EINVAL}};
 	for (size_t i = 0; i < KR_COUNT_OF(rows); ++i) {
 		uint8_t bytes[16];
 		if (kr_straddr_subnet(bytes, rows[i].text) != rows[i].bits)
@@ -64,10 +64,10 @@ static void port_is_split_off(void **state)
 	static const struct {
 		const char *text, *addr;
 		int port; /* -1 = refused */
-	} rows[] = {{"1.2.3.4@5353", "1.2.3.4", 5353}, {"::1#53", "::1", 53}, {"1.2.3.4", "1.2.3.4", 7},
-			{"1.2.3.4@", NULL, -1}, {"1.2.3.4@0", NULL, -1}, {"1.2.3.4@65536", NULL, -1},
-			{"1.2.3.4@-1", NULL, -1}, {"1.2.3.4@53x", NULL, -1},
-			{"0123456789012345678901234567890123456789012345678901234567890", NULL, -1}};
+	} rows[] = {{"1.2.3.4@5353", "1.2.3.4", 5353}, {"::1#53", "::1", 53},
+		{"1.2.3.4", "1.2.3.4", 7}, {"1.2.3.4@", NULL, -1}, {"1.2.3.4@0", NULL, -1},
+		{"1.2.3.4@65536", NULL, -1}, {"1.2.3.4@-1", NULL, -1}, {"1.2.3.4@53x", NULL, -1},
+		{"0123456789012345678901234567890123456789012345678901234567890", NULL, -1}};
 	for (size_t i = 0; i < KR_COUNT_OF(rows); ++i) {
 		char text[KR_ADDR_TEXT_LEN];
 		uint16_t port = 7;
@@ -113,11 +113,11 @@ static void prefixes_are_compared_by_bits(void **state)
 
 static void special_addresses_are_no_servers(void **state)
 {
-	static const char *const bad[] = {"0.1.2.3", "127.0.0.1", "127.255.0.1", "169.254.1.1", "224.0.0.1",
-			"240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:192.0.2.1", "fe80::1", "febf::1",
-			"ff02::1"};
+	static const char *const bad[] = {"0.1.2.3", "127.0.0.1", "127.255.0.1", "169.254.1.1",
+		"224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:192.0.2.1",
+		"fe80::1", "febf::1", "ff02::1"};
 	static const char *const good[] = {"1.1.1.1", "128.0.0.1", "169.253.1.1", "223.255.255.255",
-			"2001:db8::1", "::2", "fec0::1", "10.0.0.1"};
+		"2001:db8::1", "::2", "fec0::1", "10.0.0.1"};
 	for (size_t i = 0; i < KR_COUNT_OF(bad); ++i) {
 		auto_free struct sockaddr *sa = addr(bad[i], 53);
 		if (!kr_addr_is_unusable(sa))
@@ -133,13 +133,13 @@ static void special_addresses_are_no_servers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(addresses_are_printed_with_five_digits_of_port),
-			cmocka_unit_test(nonsense_is_no_address),
-			cmocka_unit_test(subnets_have_a_length),
-			cmocka_unit_test(port_is_split_off),
-			cmocka_unit_test(keys_are_reversible),
-			cmocka_unit_test(prefixes_are_compared_by_bits),
-			cmocka_unit_test(special_addresses_are_no_servers),
+		cmocka_unit_test(addresses_are_printed_with_five_digits_of_port),
+		cmocka_unit_test(nonsense_is_no_address),
+		cmocka_unit_test(subnets_have_a_length),
+		cmocka_unit_test(port_is_split_off),
+		cmocka_unit_test(keys_are_reversible),
+		cmocka_unit_test(prefixes_are_compared_by_bits),
+		cmocka_unit_test(special_addresses_are_no_servers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,8 @@ static void pack_finds_and_removes_by_content(void **state)
 	assert_int_equal(pack_reserve(pack, 4, 12), 0);
 	for (size_t i = 0; i < 4; ++i)
 		assert_int_equal(pack_obj_push(&pack, words[i], strlen(words[i])), 0);
-	assert_int_equal(pack_obj_push(&pack, "no room left for this one at all", 32), kr_error(ENOSPC));
+	assert_int_equal(
+		pack_obj_push(&pack, "no room left for this one at all", 32), kr_error(ENOSPC));
 	assert_non_null(pack_obj_find(&pack, "", 0));
 	assert_null(pack_obj_find(&pack, "long", 4));
 	assert_int_equal(pack_obj_del(&pack, "", 0), 0);
@@ -163,14 +164,14 @@ static void lossy_map_keeps_what_is_used_often(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(pool_memory_is_aligned_and_separate),
-			cmocka_unit_test(flushed_pool_reuses_its_first_chunk),
-			cmocka_unit_test(impossible_sizes_are_refused),
-			cmocka_unit_test(realloc_in_a_pool_keeps_the_contents),
-			cmocka_unit_test(array_grows_and_shrinks),
-			cmocka_unit_test(pack_finds_and_removes_by_content),
-			cmocka_unit_test(queue_is_first_in_first_out),
-			cmocka_unit_test(lossy_map_keeps_what_is_used_often),
+		cmocka_unit_test(pool_memory_is_aligned_and_separate),
+		cmocka_unit_test(flushed_pool_reuses_its_first_chunk),
+		cmocka_unit_test(impossible_sizes_are_refused),
+		cmocka_unit_test(realloc_in_a_pool_keeps_the_contents),
+		cmocka_unit_test(array_grows_and_shrinks),
+		cmocka_unit_test(pack_finds_and_removes_by_content),
+		cmocka_unit_test(queue_is_first_in_first_out),
+		cmocka_unit_test(lossy_map_keeps_what_is_used_often),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

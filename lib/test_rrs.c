@@ -40,16 +40,17 @@ static void records_become_one_sorted_set(void **state)
 	ranked_rr_array_t array = {0};
 	for (uint32_t i = 0; i < 4000; ++i) {
 		knot_rrset_t rr = make_a((i * 7919) % 1000, 100 + i, mm);
-		assert_int_equal(kr_ranked_rrarray_add(&array, &rr, KR_RANK_INITIAL, true, 1, mm), 0);
+		assert_int_equal(
+			kr_ranked_rrarray_add(&array, &rr, KR_RANK_INITIAL, true, 1, mm), 0);
 	}
 	assert_int_equal(kr_ranked_rrarray_finalize(&array, 1, mm), 0);
 	const knot_rrset_t *rr = array.at[0]->rr;
 	assert_int_equal(rr->rrs.count, 1000); /* duplicates are gone */
-	assert_int_equal(rr->ttl, 100);	       /* C-19: the least */
+	assert_int_equal(rr->ttl, 100);        /* C-19: the least */
 	assert_true(knot_dname_is_equal(rr->owner, lower));
 	for (int i = 1; i < rr->rrs.count; ++i)
 		assert_true(knot_rdata_cmp(knot_rdataset_at(&rr->rrs, i - 1),
-					    knot_rdataset_at(&rr->rrs, i)) < 0);
+				    knot_rdataset_at(&rr->rrs, i)) < 0);
 	assert_false(array.at[0]->in_progress);
 }
 
@@ -86,18 +87,19 @@ static void ranks_are_tested_by_state_or_bit(void **state)
 	kr_rank_set(&rank, KR_RANK_SECURE);
 	assert_int_equal(rank, KR_RANK_SECURE | KR_RANK_AUTH);
 	/* Their order decides what replaces what in the cache. */
-	assert_true(KR_RANK_AUTH > KR_RANK_INSECURE && (KR_RANK_AUTH | KR_RANK_INSECURE) > KR_RANK_AUTH);
+	assert_true(KR_RANK_AUTH > KR_RANK_INSECURE &&
+		    (KR_RANK_AUTH | KR_RANK_INSECURE) > KR_RANK_AUTH);
 	assert_true(KR_RANK_SECURE > (KR_RANK_AUTH | KR_RANK_INSECURE));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(records_become_one_sorted_set, setup, teardown),
-			cmocka_unit_test_setup_teardown(
-					other_rounds_are_apart_and_lose_their_place, setup, teardown),
-			cmocka_unit_test_setup_teardown(impossible_sets_are_refused, setup, teardown),
-			cmocka_unit_test(ranks_are_tested_by_state_or_bit),
+		cmocka_unit_test_setup_teardown(records_become_one_sorted_set, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			other_rounds_are_apart_and_lose_their_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(impossible_sets_are_refused, setup, teardown),
+		cmocka_unit_test(ranks_are_tested_by_state_or_bit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ int kr_pkt_clear_payload(knot_pkt_t *pkt)
 }
 
 int kr_pkt_put(knot_pkt_t *pkt, const knot_dname_t *name, uint32_t ttl, uint16_t rclass,
-		uint16_t rtype, const uint8_t *rdata, uint16_t rdlen)
+	uint16_t rtype, const uint8_t *rdata, uint16_t rdlen)
 {
 	if (!pkt || !name)
 		return kr_error(EINVAL);
@@ -112,27 +112,29 @@ static void print_header(FILE *out, const knot_pkt_t *pkt)
 		uint8_t byte, mask;
 		const char *name;
 	} flags[] = {{2, 0x80, "qr"}, {2, 0x04, "aa"}, {2, 0x02, "tc"}, {2, 0x01, "rd"},
-			{3, 0x80, "ra"}, {3, 0x20, "ad"}, {3, 0x10, "cd"}};
+		{3, 0x80, "ra"}, {3, 0x20, "ad"}, {3, 0x10, "cd"}};
 	const knot_lookup_t *rcode = knot_lookup_by_id(knot_rcode_names, knot_pkt_ext_rcode(pkt));
 	const knot_lookup_t *opcode =
-			knot_lookup_by_id(knot_opcode_names, knot_wire_get_opcode(pkt->wire));
+		knot_lookup_by_id(knot_opcode_names, knot_wire_get_opcode(pkt->wire));
 	fprintf(out, ";; ->>HEADER<<- opcode: %s; status: %s; id: %hu\n;; Flags:",
-			opcode ? opcode->name : "UNKNOWN", rcode ? rcode->name : "UNKNOWN",
-			knot_wire_get_id(pkt->wire));
+		opcode ? opcode->name : "UNKNOWN", rcode ? rcode->name : "UNKNOWN",
+		knot_wire_get_id(pkt->wire));
 	for (size_t i = 0; i < KR_COUNT_OF(flags); ++i) {
 		if (pkt->wire[flags[i].byte] & flags[i].mask)
 			fprintf(out, " %s", flags[i].name);
 	}
 	fprintf(out, "; QUERY: %hu; ANSWER: %hu; AUTHORITY: %hu; ADDITIONAL: %hu\n",
-			knot_wire_get_qdcount(pkt->wire), pkt->sections[KNOT_ANSWER].count,
-			pkt->sections[KNOT_AUTHORITY].count, pkt->sections[KNOT_ADDITIONAL].count);
+		knot_wire_get_qdcount(pkt->wire), pkt->sections[KNOT_ANSWER].count,
+		pkt->sections[KNOT_AUTHORITY].count, pkt->sections[KNOT_ADDITIONAL].count);
 }
 
 static void print_opt(FILE *out, const knot_rrset_t *opt)
 {
-	fprintf(out, ";; EDNS PSEUDOSECTION:\n;; Version: %u; flags: %s; UDP size: %u B; ext-rcode: %u\n",
-			knot_edns_get_version(opt), knot_edns_do(opt) ? "do" : "",
-			knot_edns_get_payload(opt), knot_edns_get_ext_rcode(opt));
+	fprintf(out,
+		";; EDNS PSEUDOSECTION:\n;; Version: %u; flags: %s; UDP size: %u B; ext-rcode: "
+		"%u\n",
+		knot_edns_get_version(opt), knot_edns_do(opt) ? "do" : "",
+		knot_edns_get_payload(opt), knot_edns_get_ext_rcode(opt));
 }
 
 static void print_section(FILE *out, const knot_pktsection_t *section, const char *name)
@@ -200,8 +202,8 @@ char *kr_rrtype_text(uint16_t rrtype)
 	return strdup(text);
 }
 
-int kr_rrkey(char *key, uint16_t rclass, const knot_dname_t *owner, uint16_t type,
-		uint16_t additional)
+int kr_rrkey(
+	char *key, uint16_t rclass, const knot_dname_t *owner, uint16_t type, uint16_t additional)
 {
 	if (!key || !owner)
 		return kr_error(EINVAL);
@@ -221,8 +223,8 @@ const char *kr_strerror(int code)
 	return positive < -KNOT_ERROR_MIN ? strerror(positive) : knot_strerror(-positive);
 }
 
-const char *kr_strptime_diff(const char *format, const char *time1_str, const char *time0_str,
-		double *diff)
+const char *kr_strptime_diff(
+	const char *format, const char *time1_str, const char *time0_str, double *diff)
 {
 	if (!format || !time1_str || !time0_str || !diff)
 		return "missing argument";

@@ -48,20 +48,16 @@ int kr_pkt_clear_payload(knot_pkt_t *pkt);
 /** Put one record into the current section; everything is copied. */
 KR_EXPORT
 int kr_pkt_put(knot_pkt_t *pkt, const knot_dname_t *name, uint32_t ttl, uint16_t rclass,
-		uint16_t rtype, const uint8_t *rdata, uint16_t rdlen);
+	uint16_t rtype, const uint8_t *rdata, uint16_t rdlen);
 /** AA=1, AD=0. */
 KR_EXPORT
 void kr_pkt_make_auth_header(knot_pkt_t *pkt);
 /** False for pseudo-packets of the cache. */
-KR_EXPORT KR_PURE
-bool kr_pkt_has_wire(const knot_pkt_t *pkt);
+KR_EXPORT KR_PURE bool kr_pkt_has_wire(const knot_pkt_t *pkt);
 /** DO bit. */
-KR_EXPORT KR_PURE
-bool kr_pkt_has_dnssec(const knot_pkt_t *pkt);
-KR_EXPORT KR_PURE
-uint16_t kr_pkt_qclass(const knot_pkt_t *pkt);
-KR_EXPORT KR_PURE
-uint16_t kr_pkt_qtype(const knot_pkt_t *pkt);
+KR_EXPORT KR_PURE bool kr_pkt_has_dnssec(const knot_pkt_t *pkt);
+KR_EXPORT KR_PURE uint16_t kr_pkt_qclass(const knot_pkt_t *pkt);
+KR_EXPORT KR_PURE uint16_t kr_pkt_qtype(const knot_pkt_t *pkt);
 /** Question name inside of the wire, in its letter case; NULL without question. */
 static inline const knot_dname_t *kr_pkt_qname_raw(const knot_pkt_t *pkt)
 {
@@ -71,8 +67,8 @@ static inline const knot_dname_t *kr_pkt_qname_raw(const knot_pkt_t *pkt)
 KR_EXPORT
 char *kr_pkt_text(const knot_pkt_t *pkt);
 /**
- * For how long a finished answer may be kept: the smallest TTL of all records but OPT, within the cache
- * limits; failures and empty answers: the lower limit.
+ * For how long a finished answer may be kept: the smallest TTL of all records but OPT, within the
+ * cache limits; failures and empty answers: the lower limit.
  */
 KR_EXPORT
 uint32_t packet_ttl(const knot_pkt_t *pkt);
@@ -87,29 +83,29 @@ KR_EXPORT
 char *kr_rrtype_text(uint16_t rrtype);
 
 /** Text of a name or type in a buffer of this block: KR_DNAME_GET_STR(text, name); */
-#define KR_DNAME_GET_STR(var, name) \
-	char var[KNOT_DNAME_TXT_MAXLEN + 1]; \
-	if (!(name) || !knot_dname_to_str((var), (name), sizeof(var))) \
-		strcpy((var), "?")
-#define KR_RRTYPE_GET_STR(var, type) \
-	char var[32]; \
-	if (knot_rrtype_to_string((type), (var), sizeof(var)) < 0) \
+#define KR_DNAME_GET_STR(var, name)                                                                \
+	char var[KNOT_DNAME_TXT_MAXLEN + 1];                                                       \
+	if (!(name) || !knot_dname_to_str((var), (name), sizeof(var)))                             \
+	strcpy((var), "?")
+#define KR_RRTYPE_GET_STR(var, type)                                                               \
+	char var[32];                                                                              \
+	if (knot_rrtype_to_string((type), (var), sizeof(var)) < 0)                                 \
 	(var)[0] = '\0'
 
 /** Longest text of kr_rrkey(). */
 #define KR_RRKEY_LEN (16 + KNOT_DNAME_MAXLEN)
 /** Text key of (class, owner, type, additional). @return length or kr_error(EINVAL) */
 KR_EXPORT
-int kr_rrkey(char *key, uint16_t rclass, const knot_dname_t *owner, uint16_t type,
-		uint16_t additional);
+int kr_rrkey(
+	char *key, uint16_t rclass, const knot_dname_t *owner, uint16_t type, uint16_t additional);
 
 /** Text of a kr_error(): errno or libknot. */
 KR_EXPORT
 const char *kr_strerror(int code);
 /** Difference of two times in text form. @return NULL or an error text */
 KR_EXPORT
-const char *kr_strptime_diff(const char *format, const char *time1_str, const char *time0_str,
-		double *diff);
+const char *kr_strptime_diff(
+	const char *format, const char *time1_str, const char *time0_str, double *diff);
 /** Modification time or negative error. */
 KR_EXPORT
 int64_t kr_file_mtime(const char *path);

@@ -57,7 +57,7 @@ def clang_tidy(build):
 
 
 def luacheck(_):
-    return command('luacheck', '--quiet', '--codes', *tracked(r'\.lua$'))
+    return command('luacheck', '--no-color', '--quiet', '--codes', *tracked(r'\.lua$'))
 
 
 def shellcheck(_):

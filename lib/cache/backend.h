@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The store behind the cache: bytes to bytes in lexicographic key order. One implementation is built in
- * (lmdb.c, the only file that sees lmdb.h); a module may bring another. Every call counts itself in
- * struct kr_cdb_stats.
+ * The store behind the cache: bytes to bytes in lexicographic key order. One implementation is
+ * built in (lmdb.c, the only file that sees lmdb.h); a module may bring another. Every call counts
+ * itself in struct kr_cdb_stats.
  */
 #pragma once
 
@@ -15,8 +15,8 @@
 typedef void *kr_cdb_pt;
 
 struct kr_cdb_opts {
-	const char *path; /**< directory */
-	size_t maxsize;	  /**< bytes; 0 = keep what the file has */
+	const char *path;          /**< directory */
+	size_t maxsize;            /**< bytes; 0 = keep what the file has */
 	const struct timeval *now; /**< wall clock of the caller, may be NULL */
 };
 
@@ -44,8 +44,8 @@ struct kr_cdb_stats {
 struct kr_cdb_api {
 	const char *name;
 
-	int (*open)(kr_cdb_pt *db, struct kr_cdb_stats *stat, struct kr_cdb_opts *opts,
-			knot_mm_t *mm);
+	int (*open)(
+		kr_cdb_pt *db, struct kr_cdb_stats *stat, struct kr_cdb_opts *opts, knot_mm_t *mm);
 	void (*close)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 	/** Entries, or an error. */
 	int (*count)(kr_cdb_pt db, struct kr_cdb_stats *stat);
@@ -57,24 +57,27 @@ struct kr_cdb_api {
 	int (*commit)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 
 	int (*read)(kr_cdb_pt db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-			knot_db_val_t *val, int maxcount);
-	/** val->data NULL with val->len > 0: reserve; the place is returned and filled before commit. */
+		knot_db_val_t *val, int maxcount);
+	/** val->data NULL with val->len > 0: reserve; the place is returned and filled before
+	 * commit. */
 	int (*write)(kr_cdb_pt db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-			knot_db_val_t *val, int maxcount);
+		knot_db_val_t *val, int maxcount);
 	/** @return number removed; a missing key is no error */
 	int (*remove)(kr_cdb_pt db, struct kr_cdb_stats *stat, knot_db_val_t keys[], int maxcount);
 	/** Entries whose key begins with `key`. @return how many, <= maxcount */
 	int (*match)(kr_cdb_pt db, struct kr_cdb_stats *stat, knot_db_val_t *key,
-			knot_db_val_t keyval[][2], int maxcount);
+		knot_db_val_t keyval[][2], int maxcount);
 	/** Nearest entry at or before *key. @return 0 equal, > 0 smaller, < 0 error (ENOENT) */
-	int (*read_leq)(kr_cdb_pt db, struct kr_cdb_stats *stat, knot_db_val_t *key,
-			knot_db_val_t *val);
-	/** Entries after a key (NULL: from the first) in order. NULL: not provided. @return how many */
+	int (*read_leq)(
+		kr_cdb_pt db, struct kr_cdb_stats *stat, knot_db_val_t *key, knot_db_val_t *val);
+	/** Entries after a key (NULL: from the first) in order. NULL: not provided. @return how
+	 * many */
 	int (*scan)(kr_cdb_pt db, struct kr_cdb_stats *stat, const knot_db_val_t *after,
-			knot_db_val_t keyval[][2], int maxcount);
+		knot_db_val_t keyval[][2], int maxcount);
 	double (*usage_percent)(kr_cdb_pt db);
 	size_t (*get_maxsize)(kr_cdb_pt db);
-	/** Is the file still the one we opened, with the size we know? @return 0 ok, 1 reopened, < 0 error */
+	/** Is the file still the one we opened, with the size we know? @return 0 ok, 1 reopened, <
+	 * 0 error */
 	int (*check_health)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 	/** Directory of the store. */
 	const char *(*path)(kr_cdb_pt db);
@@ -84,8 +87,9 @@ struct kr_cdb_api {
 KR_EXPORT
 const struct kr_cdb_api *kr_cdb_lmdb(void);
 /**
- * For handlers of SIGBUS, SIGSEGV and SIGABRT (address NULL): if the address lies in the map of that LMDB store, or LMDB was at
- * work on it, remove its file, so that the next process starts with a sound one. Async-signal-safe.
+ * For handlers of SIGBUS, SIGSEGV and SIGABRT (address NULL): if the address lies in the map of
+ * that LMDB store, or LMDB was at work on it, remove its file, so that the next process starts with
+ * a sound one. Async-signal-safe.
  * @return true if it was ours
  */
 KR_EXPORT

@@ -32,11 +32,11 @@ static const char version_text[] = "\xffVERSION"; /* no name's key: those have a
 static struct version version_ours(void)
 {
 	return (struct version){
-			.magic = "kresd-c",
-			.format = CACHE_FORMAT,
-			.byte_order = 0x01020304,
-			.page_size = sysconf(_SC_PAGESIZE),
-			.head_size = sizeof(struct cache_entry_head),
+		.magic = "kresd-c",
+		.format = CACHE_FORMAT,
+		.byte_order = 0x01020304,
+		.page_size = sysconf(_SC_PAGESIZE),
+		.head_size = sizeof(struct cache_entry_head),
 	};
 }
 
@@ -84,7 +84,7 @@ static int version_check(struct kr_cache *cache)
 /* ---- life ---- */
 
 int kr_cache_open(struct kr_cache *cache, const struct kr_cdb_api *api, struct kr_cdb_opts *opts,
-		knot_mm_t *mm)
+	knot_mm_t *mm)
 {
 	if (kr_fails_assert(cache && opts))
 		return kr_error(EINVAL);
@@ -177,8 +177,8 @@ int cache_get(struct kr_cache *cache, const struct cache_key *key, struct cache_
 	return cache_entry_decode(entry, &k, &v) == 0 ? kr_ok() : drop_corrupt(cache, k);
 }
 
-int cache_get_leq(struct kr_cache *cache, const struct cache_key *key, const struct cache_key *prefix,
-		struct cache_entry *entry)
+int cache_get_leq(struct kr_cache *cache, const struct cache_key *key,
+	const struct cache_key *prefix, struct cache_entry *entry)
 {
 	knot_db_val_t k = cache_key_val(key), v;
 	int ret = cache->api->read_leq(cache->db, &cache->stats, &k, &v);
@@ -206,13 +206,13 @@ int cache_live_rank(struct kr_cache *cache, const struct cache_key *key, uint32_
 	struct cache_entry_head head;
 	knot_db_val_t k = cache_key_val(key), v;
 	if (cache->api->read(cache->db, &cache->stats, &k, &v, 1) != 0 ||
-			cache_entry_head(&head, &k, &v) != 0)
+		cache_entry_head(&head, &k, &v) != 0)
 		return -1;
 	return cache_ttl_left(head.time, head.ttl, now) > 0 ? head.rank : -1;
 }
 
-int cache_put_ranked(struct kr_cache *cache, const struct cache_key *key,
-		const struct cache_entry *entry)
+int cache_put_ranked(
+	struct kr_cache *cache, const struct cache_key *key, const struct cache_entry *entry)
 {
 	if (cache_live_rank(cache, key, entry->time) > entry->rank)
 		return 1;
@@ -284,10 +284,11 @@ static bool is_cacheable_type(uint16_t type)
 }
 
 /**
- * Does something that was said about the name outrank new data (C-34)? Weaker denials are taken back.
+ * Does something that was said about the name outrank new data (C-34)? Weaker denials are taken
+ * back.
  */
 static bool is_denied(struct kr_cache *cache, const struct cache_name *enc, uint16_t type,
-		uint8_t rank, uint32_t now)
+	uint8_t rank, uint32_t now)
 {
 	struct cache_key denials[2];
 	cache_key_tag(&denials[0], enc, enc->labels, CACHE_TAG_NXNAME);
@@ -302,18 +303,18 @@ static bool is_denied(struct kr_cache *cache, const struct cache_name *enc, uint
 }
 
 int kr_cache_insert_rr(struct kr_cache *cache, const knot_rrset_t *rr, const knot_rrset_t *rrsig,
-		uint8_t rank, uint32_t timestamp, bool ins_nsec_p)
+	uint8_t rank, uint32_t timestamp, bool ins_nsec_p)
 {
 	if (kr_fails_assert(cache && rr) || rr->rclass != KNOT_CLASS_IN)
 		return kr_error(EINVAL);
 	if (!kr_cache_is_open(cache) || !is_cacheable_type(rr->type) || cache_rank_is_bad(rank) ||
-			rr->rrs.count == 0 || rr->rrs.count > KR_RRSET_RRS_MAX || rr->ttl == 0)
+		rr->rrs.count == 0 || rr->rrs.count > KR_RRSET_RRS_MAX || rr->ttl == 0)
 		return kr_ok();
 	struct cache_entry entry = {
-			.time = timestamp,
-			.rank = rank,
-			.count = 1,
-			.sets = {cache_set_from(rr, rrsig)},
+		.time = timestamp,
+		.rank = rank,
+		.count = 1,
+		.sets = {cache_set_from(rr, rrsig)},
 	};
 	uint32_t ttl = rr->ttl;
 	if (kr_rank_test(rank, KR_RANK_SECURE) && entry.sets[0].sigs.count > 0)
@@ -331,15 +332,15 @@ int kr_cache_insert_rr(struct kr_cache *cache, const knot_rrset_t *rr, const kno
 	int ret = cache_put_ranked(cache, &key, &entry);
 	const bool is_proof = rr->type == KNOT_RRTYPE_NSEC || rr->type == KNOT_RRTYPE_NSEC3;
 	if (ret < 0 || !ins_nsec_p || !is_proof || entry.sets[0].sigs.count == 0 ||
-			!kr_rank_test(rank, KR_RANK_SECURE) || rrsig->rrs.rdata->len < RRSIG_MIN)
+		!kr_rank_test(rank, KR_RANK_SECURE) || rrsig->rrs.rdata->len < RRSIG_MIN)
 		return KR_MIN(ret, 0);
 	ret = cache_insert_proof(
-			cache, rr, rrsig, knot_rrsig_signer_name(rrsig->rrs.rdata), timestamp);
+		cache, rr, rrsig, knot_rrsig_signer_name(rrsig->rrs.rdata), timestamp);
 	return KR_MIN(ret, 0);
 }
 
-int kr_cache_peek_exact(struct kr_cache *cache, const knot_dname_t *name, uint16_t type,
-		struct kr_cache_p *peek)
+int kr_cache_peek_exact(
+	struct kr_cache *cache, const knot_dname_t *name, uint16_t type, struct kr_cache_p *peek)
 {
 	if (!kr_cache_is_open(cache) || !name || !peek)
 		return kr_error(EINVAL);
@@ -355,17 +356,17 @@ int kr_cache_peek_exact(struct kr_cache *cache, const knot_dname_t *name, uint16
 		return kr_error(ENOENT);
 	const knot_rdataset_t *data = &entry.sets[0].data;
 	*peek = (struct kr_cache_p){
-			.time = entry.time,
-			.ttl = entry.ttl,
-			.rank = entry.rank,
-			.raw_data = data->rdata,
-			.raw_bound = (uint8_t *)data->rdata + data->size,
+		.time = entry.time,
+		.ttl = entry.ttl,
+		.rank = entry.rank,
+		.raw_data = data->rdata,
+		.raw_bound = (uint8_t *)data->rdata + data->size,
 	};
 	return kr_ok();
 }
 
 int32_t kr_cache_ttl(const struct kr_cache_p *peek, const struct kr_query *qry,
-		const knot_dname_t *name, uint16_t type)
+	const knot_dname_t *name, uint16_t type)
 {
 	const int32_t left = cache_ttl_left(peek->time, peek->ttl, qry->timestamp.tv_sec);
 	if (left >= 0 || left == INT32_MIN || !qry->stale_cb)
@@ -390,7 +391,7 @@ int kr_cache_materialize(knot_rdataset_t *dst, const struct kr_cache_p *ref, kno
 }
 
 int kr_cache_get_rr(struct kr_cache *cache, const knot_dname_t *name, uint16_t type,
-		uint8_t min_rank, uint32_t now_s, knot_rrset_t **rr, uint8_t *rank, knot_mm_t *pool)
+	uint8_t min_rank, uint32_t now_s, knot_rrset_t **rr, uint8_t *rank, knot_mm_t *pool)
 {
 	struct kr_cache_p peek;
 	int ret = kr_cache_peek_exact(cache, name, type, &peek);
@@ -430,7 +431,7 @@ int kr_cache_remove(struct kr_cache *cache, const knot_dname_t *name, uint16_t t
 }
 
 int kr_cache_match(struct kr_cache *cache, const knot_dname_t *name, bool exact,
-		knot_db_val_t keyval[][2], int maxcount)
+	knot_db_val_t keyval[][2], int maxcount)
 {
 	if (!kr_cache_is_open(cache) || !name || maxcount <= 0)
 		return kr_error(EINVAL);
@@ -462,7 +463,7 @@ static int remove_found(struct kr_cache *cache, knot_db_val_t keyval[][2], int f
 }
 
 int kr_cache_remove_subtree(
-		struct kr_cache *cache, const knot_dname_t *name, bool exact, int maxcount)
+	struct kr_cache *cache, const knot_dname_t *name, bool exact, int maxcount)
 {
 	knot_db_val_t keyval[REMOVE_STEP][2];
 	int removed = 0;
@@ -509,7 +510,7 @@ static bool is_apex(struct kr_cache *cache, const struct cache_name *enc, unsign
 }
 
 int kr_cache_closest_apex(
-		struct kr_cache *cache, const knot_dname_t *name, bool is_DS, knot_dname_t **apex)
+	struct kr_cache *cache, const knot_dname_t *name, bool is_DS, knot_dname_t **apex)
 {
 	if (!kr_cache_is_open(cache) || !name || !apex)
 		return kr_error(EINVAL);

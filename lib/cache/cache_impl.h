@@ -8,7 +8,8 @@
 #include "lib/cache/entry.h"
 #include "lib/cache/key.h"
 
-/** Is the store of our version? @return 1 yes, 0 no, kr_error(ENOENT) it does not say, other errors */
+/** Is the store of our version? @return 1 yes, 0 no, kr_error(ENOENT) it does not say, other errors
+ */
 int cache_version_read(const struct kr_cdb_api *api, kr_cdb_pt db, struct kr_cdb_stats *stats);
 
 /** TTL within the limits of the configuration. */
@@ -28,13 +29,13 @@ int cache_get(struct kr_cache *cache, const struct cache_key *key, struct cache_
  * Read the entry nearest to a key, at it or before it, if it begins with a prefix.
  * @return 0 equal; 1 smaller; kr_error(ENOENT)
  */
-int cache_get_leq(struct kr_cache *cache, const struct cache_key *key, const struct cache_key *prefix,
-		struct cache_entry *entry);
+int cache_get_leq(struct kr_cache *cache, const struct cache_key *key,
+	const struct cache_key *prefix, struct cache_entry *entry);
 /** Write. @return 0 or error */
 int cache_put(struct kr_cache *cache, const struct cache_key *key, const struct cache_entry *entry);
 /** Write unless a live entry of higher rank is there. @return 0; 1 refused; < 0 error */
-int cache_put_ranked(struct kr_cache *cache, const struct cache_key *key,
-		const struct cache_entry *entry);
+int cache_put_ranked(
+	struct kr_cache *cache, const struct cache_key *key, const struct cache_entry *entry);
 /** Rank of a live entry, or -1. */
 int cache_live_rank(struct kr_cache *cache, const struct cache_key *key, uint32_t now);
 /** Remove one key. @return number removed or error */
@@ -53,4 +54,4 @@ int cache_rdata_copy(knot_rdataset_t *dst, const knot_rdataset_t *src, knot_mm_t
  * @return 0; 1 it is no good for that; < 0 error
  */
 int cache_insert_proof(struct kr_cache *cache, const knot_rrset_t *rr, const knot_rrset_t *rrsig,
-		const knot_dname_t *zone, uint32_t now);
+	const knot_dname_t *zone, uint32_t now);

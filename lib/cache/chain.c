@@ -33,7 +33,7 @@ uint32_t cache_nsec3param_hash(const struct cache_nsec3param *param)
 static bool read_param(struct cache_nsec3param *param, const uint8_t *data, size_t len)
 {
 	if (len < PARAM_FIXED || data[0] != KNOT_NSEC3_ALGORITHM_SHA1 ||
-			(data[1] & ~KNOT_NSEC3_FLAG_OPT_OUT) != 0 || len < PARAM_FIXED + (size_t)data[4])
+		(data[1] & ~KNOT_NSEC3_FLAG_OPT_OUT) != 0 || len < PARAM_FIXED + (size_t)data[4])
 		return false;
 	param->iterations = knot_wire_read_u16(data + 2);
 	param->salt_len = data[4];
@@ -41,7 +41,8 @@ static bool read_param(struct cache_nsec3param *param, const uint8_t *data, size
 	return dnssec_nsec3_price(param->iterations, param->salt_len) <= PRICE_MAX;
 }
 
-/** rdata of a set that stands for a chain in the ZONE entry. @param to 2 + PARAM_FIXED + 256 bytes */
+/** rdata of a set that stands for a chain in the ZONE entry. @param to 2 + PARAM_FIXED + 256 bytes
+ */
 static knot_rdataset_t write_param(uint8_t *to, const struct cache_nsec3param *param)
 {
 	const uint16_t len = PARAM_FIXED + param->salt_len;
@@ -53,16 +54,17 @@ static knot_rdataset_t write_param(uint8_t *to, const struct cache_nsec3param *p
 	memcpy(to + 7, param->salt, param->salt_len);
 	to[7 + param->salt_len] = 0; /* padding */
 	return (knot_rdataset_t){
-			.count = 1, .size = knot_rdata_size(len), .rdata = (knot_rdata_t *)to};
+		.count = 1, .size = knot_rdata_size(len), .rdata = (knot_rdata_t *)to};
 }
 
 static bool is_same_chain(const struct cache_chain *a, const struct cache_chain *b)
 {
 	if (a->is_nsec3 != b->is_nsec3)
 		return false;
-	return !a->is_nsec3 || (a->param.iterations == b->param.iterations &&
-				a->param.salt_len == b->param.salt_len &&
-				memcmp(a->param.salt, b->param.salt, a->param.salt_len) == 0);
+	return !a->is_nsec3 ||
+	       (a->param.iterations == b->param.iterations &&
+		       a->param.salt_len == b->param.salt_len &&
+		       memcmp(a->param.salt, b->param.salt, a->param.salt_len) == 0);
 }
 
 /** The chain a set of the ZONE entry stands for. */
@@ -80,7 +82,7 @@ static bool read_chain(struct cache_chain *chain, const struct cache_set *set)
 }
 
 unsigned cache_chains(struct kr_cache *cache, const struct cache_name *enc, unsigned zone_labels,
-		uint32_t now, struct cache_chain chains[CACHE_CHAINS_MAX])
+	uint32_t now, struct cache_chain chains[CACHE_CHAINS_MAX])
 {
 	struct cache_key key;
 	struct cache_entry entry;
@@ -90,7 +92,7 @@ unsigned cache_chains(struct kr_cache *cache, const struct cache_name *enc, unsi
 		return 0;
 	for (unsigned i = 0; i < entry.count && found < CACHE_CHAINS_MAX; ++i) {
 		if (cache_ttl_left(entry.time, entry.sets[i].ttl, now) > 0 &&
-				read_chain(&chains[found], &entry.sets[i]))
+			read_chain(&chains[found], &entry.sets[i]))
 			found += 1;
 	}
 	return found;
@@ -98,9 +100,10 @@ unsigned cache_chains(struct kr_cache *cache, const struct cache_name *enc, unsi
 
 /* ---- insertion ---- */
 
-/** Chains of the present entry that live on beside the new one; their sets with TTLs from now on. */
+/** Chains of the present entry that live on beside the new one; their sets with TTLs from now on.
+ */
 static void keep_others(struct cache_entry *to, const struct cache_entry *old,
-		const struct cache_chain *but, uint32_t now)
+	const struct cache_chain *but, uint32_t now)
 {
 	for (unsigned i = 0; i < old->count && to->count < CACHE_CHAINS_MAX; ++i) {
 		struct cache_chain chain;
@@ -114,20 +117,22 @@ static void keep_others(struct cache_entry *to, const struct cache_entry *old,
 	}
 }
 
-static bool is_known(const struct cache_entry *zone, const struct cache_chain *chain, uint32_t ttl,
-		uint32_t now)
+static bool is_known(
+	const struct cache_entry *zone, const struct cache_chain *chain, uint32_t ttl, uint32_t now)
 {
 	for (unsigned i = 0; i < zone->count; ++i) {
 		struct cache_chain have;
 		if (read_chain(&have, &zone->sets[i]) && is_same_chain(&have, chain))
-			return cache_ttl_left(zone->time, zone->sets[i].ttl, now) >= (int32_t)ttl / 2;
+			return cache_ttl_left(zone->time, zone->sets[i].ttl, now) >=
+			       (int32_t)ttl / 2;
 	}
 	return false;
 }
 
-/** Note that the zone has this chain. It may be forgotten a little early: records outlive it, unused. */
+/** Note that the zone has this chain. It may be forgotten a little early: records outlive it,
+ * unused. */
 static int note_chain(struct kr_cache *cache, const struct cache_name *enc, unsigned zone_labels,
-		const struct cache_chain *chain, uint32_t ttl, uint32_t now)
+	const struct cache_chain *chain, uint32_t ttl, uint32_t now)
 {
 	struct cache_key key;
 	struct cache_entry old;
@@ -137,11 +142,11 @@ static int note_chain(struct kr_cache *cache, const struct cache_name *enc, unsi
 		return kr_ok();
 	uint8_t raw[2 + PARAM_FIXED + 256];
 	struct cache_entry entry = {
-			.time = now,
-			.ttl = ttl,
-			.rank = KR_RANK_SECURE | KR_RANK_AUTH,
-			.count = 1,
-			.sets = {{.type = KNOT_RRTYPE_NSEC, .ttl = ttl}},
+		.time = now,
+		.ttl = ttl,
+		.rank = KR_RANK_SECURE | KR_RANK_AUTH,
+		.count = 1,
+		.sets = {{.type = KNOT_RRTYPE_NSEC, .ttl = ttl}},
 	};
 	if (chain->is_nsec3) {
 		entry.sets[0].type = KNOT_RRTYPE_NSEC3PARAM;
@@ -160,7 +165,7 @@ static bool is_minimal_nsec(const knot_rrset_t *rr)
 }
 
 static int nsec_key(struct cache_key *key, struct cache_chain *chain, const struct cache_name *enc,
-		const knot_rrset_t *rr, const knot_dname_t *zone, unsigned zone_labels)
+	const knot_rrset_t *rr, const knot_dname_t *zone, unsigned zone_labels)
 {
 	const knot_rdata_t *rd = rr->rrs.rdata;
 	knot_dname_storage_t next;
@@ -214,18 +219,18 @@ static bool is_minimal_nsec3(const uint8_t *owner, const uint8_t *next)
 }
 
 static int nsec3_key(struct cache_key *key, struct cache_chain *chain, const struct cache_name *enc,
-		const knot_rrset_t *rr, const knot_dname_t *zone, unsigned zone_labels)
+	const knot_rrset_t *rr, const knot_dname_t *zone, unsigned zone_labels)
 {
 	const knot_rdata_t *rd = rr->rrs.rdata;
 	uint8_t hash[CACHE_HASH_LEN];
 	chain->is_nsec3 = true;
 	if (!read_param(&chain->param, rd->data, rd->len) || rr->owner[0] != HASH_LABEL_LEN ||
-			!decode_hash(hash, rr->owner + 1) ||
-			!knot_dname_is_case_equal(knot_wire_next_label(rr->owner, NULL), zone))
+		!decode_hash(hash, rr->owner + 1) ||
+		!knot_dname_is_case_equal(knot_wire_next_label(rr->owner, NULL), zone))
 		return kr_error(EINVAL);
 	const size_t next_at = PARAM_FIXED + chain->param.salt_len + 1;
 	if (rd->len < next_at + CACHE_HASH_LEN || rd->data[next_at - 1] != CACHE_HASH_LEN ||
-			is_minimal_nsec3(hash, rd->data + next_at))
+		is_minimal_nsec3(hash, rd->data + next_at))
 		return kr_error(EINVAL);
 	cache_key_nsec3(key, enc, zone_labels, cache_nsec3param_hash(&chain->param));
 	return cache_key_append(key, hash, sizeof(hash));
@@ -236,15 +241,16 @@ static bool is_signed_at_owner(const knot_rrset_t *rr, const knot_rrset_t *rrsig
 {
 	if (!rrsig || rrsig->rrs.count == 0 || rrsig->rrs.rdata->len <= RRSIG_FIXED)
 		return false;
-	const unsigned labels = knot_dname_labels(rr->owner, NULL) - knot_dname_is_wildcard(rr->owner);
+	const unsigned labels =
+		knot_dname_labels(rr->owner, NULL) - knot_dname_is_wildcard(rr->owner);
 	return knot_rrsig_labels(rrsig->rrs.rdata) == labels;
 }
 
 int cache_insert_proof(struct kr_cache *cache, const knot_rrset_t *rr, const knot_rrset_t *rrsig,
-		const knot_dname_t *zone, uint32_t now)
+	const knot_dname_t *zone, uint32_t now)
 {
 	if (rr->rrs.count != 1 || knot_dname_in_bailiwick(rr->owner, zone) < 0 || rr->ttl == 0 ||
-			!is_signed_at_owner(rr, rrsig))
+		!is_signed_at_owner(rr, rrsig))
 		return 1;
 	struct cache_name enc;
 	struct cache_key key;
@@ -252,18 +258,18 @@ int cache_insert_proof(struct kr_cache *cache, const knot_rrset_t *rr, const kno
 	const unsigned zone_labels = knot_dname_labels(zone, NULL);
 	cache_name_init(&enc, rr->owner);
 	int ret = rr->type == KNOT_RRTYPE_NSEC
-				  ? nsec_key(&key, &chain, &enc, rr, zone, zone_labels)
-				  : nsec3_key(&key, &chain, &enc, rr, zone, zone_labels);
+			  ? nsec_key(&key, &chain, &enc, rr, zone, zone_labels)
+			  : nsec3_key(&key, &chain, &enc, rr, zone, zone_labels);
 	if (ret != 0)
 		return 1;
 	struct cache_entry entry = {
-			.time = now,
-			.rank = KR_RANK_SECURE | KR_RANK_AUTH,
-			.count = 1,
-			.sets = {cache_set_from(rr, rrsig)},
+		.time = now,
+		.rank = KR_RANK_SECURE | KR_RANK_AUTH,
+		.count = 1,
+		.sets = {cache_set_from(rr, rrsig)},
 	};
-	const uint32_t ttl = KR_MIN(cache_sigs_ttl(&entry.sets[0].sigs, now),
-			KR_MIN(rr->ttl, KR_TTL_NEG_MAX_S));
+	const uint32_t ttl =
+		KR_MIN(cache_sigs_ttl(&entry.sets[0].sigs, now), KR_MIN(rr->ttl, KR_TTL_NEG_MAX_S));
 	if (ttl == 0)
 		return 1;
 	entry.ttl = entry.sets[0].ttl = cache_clamp_ttl(cache, ttl);
@@ -277,8 +283,8 @@ int cache_insert_proof(struct kr_cache *cache, const knot_rrset_t *rr, const kno
 int cache_proof_add(struct cache_proof *proof, const struct cache_entry *entry, uint16_t type)
 {
 	const struct cache_set *set = &entry->sets[0];
-	if (proof->count >= CACHE_PROOF_MAX || entry->count != 1 || set->type != type || !set->owner ||
-			!kr_rank_test(entry->rank, KR_RANK_SECURE) || set->sigs.count == 0)
+	if (proof->count >= CACHE_PROOF_MAX || entry->count != 1 || set->type != type ||
+		!set->owner || !kr_rank_test(entry->rank, KR_RANK_SECURE) || set->sigs.count == 0)
 		return kr_error(ENOENT);
 	const int32_t left = cache_ttl_left(entry->time, entry->ttl, proof->now);
 	if (left <= 0)
@@ -292,7 +298,7 @@ int cache_proof_add(struct cache_proof *proof, const struct cache_entry *entry, 
 	knot_rrset_init(rr, owner, type, KNOT_CLASS_IN, left);
 	knot_rrset_init(sigs, owner, KNOT_RRTYPE_RRSIG, KNOT_CLASS_IN, left);
 	if (!owner || cache_rdata_copy(&rr->rrs, &set->data, proof->pool) != 0 ||
-			cache_rdata_copy(&sigs->rrs, &set->sigs, proof->pool) != 0)
+		cache_rdata_copy(&sigs->rrs, &set->sigs, proof->pool) != 0)
 		return kr_error(ENOMEM);
 	if ((uint32_t)left < proof->ttl_left) {
 		proof->ttl_left = left;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Delegations: what a parent said about its child, in one entry that lives and dies as a whole
- * (C-30 to C-33). An entry's sets are: NS of the child; a marker SOA without records, whose owner is the
- * parent; a marker DS without records, if it is proven that there is no DS; then glue. */
+ * (C-30 to C-33). An entry's sets are: NS of the child; a marker SOA without records, whose owner
+ * is the parent; a marker DS without records, if it is proven that there is no DS; then glue. */
 
 #include <string.h>
 #include <libknot/rrtype/rdname.h>
@@ -48,20 +48,20 @@ static void build_ns(struct builder *b, struct cache_set *set, const struct kr_d
 
 /** Addresses of one family of one server. */
 static void build_glue(struct builder *b, struct cache_entry *entry, const struct kr_deleg *deleg,
-		const knot_dname_t *ns, uint8_t addr_len, unsigned *left)
+	const knot_dname_t *ns, uint8_t addr_len, unsigned *left)
 {
 	if (entry->count >= CACHE_SETS_MAX)
 		return;
 	struct cache_set *set = &entry->sets[entry->count];
 	*set = (struct cache_set){
-			.owner = ns,
-			.type = addr_len == 4 ? KNOT_RRTYPE_A : KNOT_RRTYPE_AAAA,
-			.ttl = entry->ttl,
+		.owner = ns,
+		.type = addr_len == 4 ? KNOT_RRTYPE_A : KNOT_RRTYPE_AAAA,
+		.ttl = entry->ttl,
 	};
-	for (size_t i = 0; i < deleg->glue.len && *left > 0; ++i) {
+	for (size_t i = 0; i<deleg->glue.len && * left> 0; ++i) {
 		const struct kr_deleg_glue *glue = &deleg->glue.at[i];
 		if (glue->addr_len != addr_len || set->data.count >= KR_NS_ADDR_MAX ||
-				!knot_dname_is_equal(glue->ns, ns))
+			!knot_dname_is_equal(glue->ns, ns))
 			continue;
 		add_record(b, &set->data, glue->addr, addr_len);
 		*left -= 1;
@@ -80,8 +80,8 @@ static bool may_replace(const struct cache_entry *old, const struct kr_deleg *de
 	       knot_dname_is_case_equal(old->sets[SET_PARENT].owner, deleg->parent);
 }
 
-int kr_cache_deleg_insert(struct kr_cache *cache, const struct kr_deleg *deleg, uint32_t parent_ttl,
-		uint32_t now_s)
+int kr_cache_deleg_insert(
+	struct kr_cache *cache, const struct kr_deleg *deleg, uint32_t parent_ttl, uint32_t now_s)
 {
 	if (!kr_cache_is_open(cache) || kr_fails_assert(deleg && deleg->name))
 		return kr_error(EINVAL);
@@ -106,7 +106,8 @@ int kr_cache_deleg_insert(struct kr_cache *cache, const struct kr_deleg *deleg, 
 	entry.flags = deleg->is_secure_nods ? CACHE_FLAG_SECURE_NODS : 0;
 	entry.count = SET_GLUE;
 	entry.sets[SET_NS] = (struct cache_set){.type = KNOT_RRTYPE_NS, .ttl = ttl};
-	entry.sets[SET_PARENT] = (struct cache_set){.owner = deleg->parent, .type = KNOT_RRTYPE_SOA};
+	entry.sets[SET_PARENT] =
+		(struct cache_set){.owner = deleg->parent, .type = KNOT_RRTYPE_SOA};
 	entry.sets[SET_NODS] = (struct cache_set){.type = KNOT_RRTYPE_DS, .ttl = deleg->nods_ttl};
 	build_ns(&b, &entry.sets[SET_NS], deleg);
 	unsigned left = KR_CUT_ADDR_MAX;
@@ -161,11 +162,11 @@ static int read_glue(struct kr_deleg *out, const struct cache_set *set, knot_mm_
 }
 
 static int read_deleg(struct kr_deleg *out, const struct cache_entry *entry,
-		const knot_dname_t *name, uint32_t now_s, knot_mm_t *pool)
+	const knot_dname_t *name, uint32_t now_s, knot_mm_t *pool)
 {
 	*out = (struct kr_deleg){
-			.name = knot_dname_copy(name, pool),
-			.ttl = cache_ttl_left(entry->time, entry->ttl, now_s),
+		.name = knot_dname_copy(name, pool),
+		.ttl = cache_ttl_left(entry->time, entry->ttl, now_s),
 	};
 	if (!out->name)
 		return kr_error(ENOMEM);
@@ -188,7 +189,7 @@ static bool is_usable(const struct cache_entry *entry, uint32_t now_s)
 }
 
 int kr_cache_deleg_find(struct kr_cache *cache, const knot_dname_t *name, uint32_t now_s,
-		struct kr_deleg *out, knot_mm_t *pool)
+	struct kr_deleg *out, knot_mm_t *pool)
 {
 	if (!kr_cache_is_open(cache) || !name || !out)
 		return kr_error(ENOENT);

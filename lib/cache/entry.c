@@ -7,7 +7,8 @@
 
 #include "lib/rrs.h"
 
-/** Entries may be this many seconds ahead of our clock: processes look at theirs at different moments. */
+/** Entries may be this many seconds ahead of our clock: processes look at theirs at different
+ * moments. */
 #define CLOCK_SKEW_S 60
 
 /** An RRset of the entry as it is written; owner, rdata and signatures follow. */
@@ -29,7 +30,8 @@ static inline uint64_t mix(uint64_t sum, uint64_t word)
 	return sum ^ sum >> 32;
 }
 
-/** Every step is a bijection of the sum: damage to one word is lost only in the final cut to 32 bits. */
+/** Every step is a bijection of the sum: damage to one word is lost only in the final cut to 32
+ * bits. */
 static uint64_t mix_bytes(uint64_t sum, const uint8_t *data, size_t len)
 {
 	uint64_t word;
@@ -84,13 +86,13 @@ static uint8_t *put(uint8_t *to, const void *data, size_t len)
 static uint8_t *put_set(uint8_t *to, const struct cache_set *set)
 {
 	const struct set_head head = {
-			.type = set->type,
-			.owner_len = owner_size(set),
-			.ttl = set->ttl,
-			.data_size = set->data.size,
-			.sigs_size = set->sigs.size,
-			.data_count = set->data.count,
-			.sigs_count = set->sigs.count,
+		.type = set->type,
+		.owner_len = owner_size(set),
+		.ttl = set->ttl,
+		.data_size = set->data.size,
+		.sigs_size = set->sigs.size,
+		.data_count = set->data.count,
+		.sigs_count = set->sigs.count,
 	};
 	to = put(to, &head, sizeof(head));
 	if (set->owner) {
@@ -102,17 +104,17 @@ static uint8_t *put_set(uint8_t *to, const struct cache_set *set)
 	return put(to, set->sigs.rdata, set->sigs.size);
 }
 
-void cache_entry_encode(const struct cache_entry *entry, const struct cache_key *key, void *to,
-		size_t size)
+void cache_entry_encode(
+	const struct cache_entry *entry, const struct cache_key *key, void *to, size_t size)
 {
 	struct cache_entry_head head = {
-			.len = size,
-			.time = entry->time,
-			.ttl = entry->ttl,
-			.format = CACHE_FORMAT,
-			.rank = entry->rank,
-			.flags = entry->flags,
-			.count = entry->count,
+		.len = size,
+		.time = entry->time,
+		.ttl = entry->ttl,
+		.format = CACHE_FORMAT,
+		.rank = entry->rank,
+		.flags = entry->flags,
+		.count = entry->count,
 	};
 	uint8_t *at = put(to, &head, sizeof(head));
 	for (unsigned i = 0; i < entry->count; ++i)
@@ -143,7 +145,8 @@ static const uint8_t *take(struct cursor *cur, size_t len)
 static bool is_rdata_sound(const knot_rdata_descriptor_t *desc, const uint8_t *at, size_t len)
 {
 	const uint8_t *end = at + len;
-	for (int i = 0; i < KNOT_MAX_RDATA_BLOCKS && desc->block_types[i] != KNOT_RDATA_WF_END; ++i) {
+	for (int i = 0; i < KNOT_MAX_RDATA_BLOCKS && desc->block_types[i] != KNOT_RDATA_WF_END;
+		++i) {
 		int size = desc->block_types[i];
 		switch (size) {
 		case KNOT_RDATA_WF_FIXED_DNAME:
@@ -168,7 +171,7 @@ static bool is_rdata_sound(const knot_rdata_descriptor_t *desc, const uint8_t *a
 
 /** Take `size` bytes as `count` records. */
 static bool take_rdataset(
-		struct cursor *cur, knot_rdataset_t *rrs, uint16_t type, uint32_t size, uint16_t count)
+	struct cursor *cur, knot_rdataset_t *rrs, uint16_t type, uint32_t size, uint16_t count)
 {
 	struct cursor rest = {cur->at, size};
 	if (!take(cur, size))
@@ -204,8 +207,8 @@ static bool take_set(struct cursor *cur, struct cache_set *set)
 		set->owner = take(cur, head.owner_len);
 		if (!set->owner)
 			return false;
-		const int size = knot_dname_wire_check(
-				set->owner, set->owner + head.owner_len, NULL);
+		const int size =
+			knot_dname_wire_check(set->owner, set->owner + head.owner_len, NULL);
 		if (size <= 0 || even(size) != head.owner_len)
 			return false;
 	}
@@ -214,19 +217,20 @@ static bool take_set(struct cursor *cur, struct cache_set *set)
 }
 
 int cache_entry_head(
-		struct cache_entry_head *head, const knot_db_val_t *key, const knot_db_val_t *val)
+	struct cache_entry_head *head, const knot_db_val_t *key, const knot_db_val_t *val)
 {
 	if (val->len < sizeof(*head) || val->len > CACHE_ENTRY_MAX)
 		return kr_error(EILSEQ);
 	memcpy(head, val->data, sizeof(*head));
 	if (head->len != val->len || head->format != CACHE_FORMAT || head->count > CACHE_SETS_MAX ||
-			!kr_rank_check(head->rank))
+		!kr_rank_check(head->rank))
 		return kr_error(EILSEQ);
 	return head->sum == checksum(key->data, key->len, val->data, val->len) ? kr_ok()
 									       : kr_error(EILSEQ);
 }
 
-int cache_entry_decode(struct cache_entry *entry, const knot_db_val_t *key, const knot_db_val_t *val)
+int cache_entry_decode(
+	struct cache_entry *entry, const knot_db_val_t *key, const knot_db_val_t *val)
 {
 	struct cache_entry_head head;
 	int ret = cache_entry_head(&head, key, val);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Cache records as bytes. An entry is a head (insertion time, TTL, rank, flags) and a few RRsets with
- * their signatures: one for a positive answer, SOA and proofs for a negative one, NS and glue for a
- * delegation. A checksum covers the key too, so bytes that strayed under another name are noticed.
- * Reading trusts nothing: lengths, counts and the names inside of rdata are checked, as a crashed or
- * hostile neighbour process may have written them. Numbers are in host order; the store's version
- * record tells machines apart.
+ * Cache records as bytes. An entry is a head (insertion time, TTL, rank, flags) and a few RRsets
+ * with their signatures: one for a positive answer, SOA and proofs for a negative one, NS and glue
+ * for a delegation. A checksum covers the key too, so bytes that strayed under another name are
+ * noticed. Reading trusts nothing: lengths, counts and the names inside of rdata are checked, as a
+ * crashed or hostile neighbour process may have written them. Numbers are in host order; the
+ * store's version record tells machines apart.
  */
 #pragma once
 
@@ -22,16 +22,17 @@
 #define CACHE_SETS_MAX 32
 
 enum cache_entry_flag {
-	CACHE_FLAG_OPTOUT = 1 << 0,	 /**< the proof used opt-out */
-	CACHE_FLAG_WEXPAND = 1 << 1,	 /**< positive answer made from a wildcard; proofs follow */
+	CACHE_FLAG_OPTOUT = 1 << 0,      /**< the proof used opt-out */
+	CACHE_FLAG_WEXPAND = 1 << 1,     /**< positive answer made from a wildcard; proofs follow */
 	CACHE_FLAG_SECURE_NODS = 1 << 2, /**< delegation proven to have no DS */
 };
 
-/** One RRset of an entry, and its signatures. Pointers lead into the encoded bytes or to the caller's. */
+/** One RRset of an entry, and its signatures. Pointers lead into the encoded bytes or to the
+ * caller's. */
 struct cache_set {
 	const knot_dname_t *owner; /**< NULL = the name in the key */
 	uint16_t type;
-	uint32_t ttl;		   /**< s, at the time of insertion */
+	uint32_t ttl; /**< s, at the time of insertion */
 	knot_rdataset_t data;
 	knot_rdataset_t sigs;
 };
@@ -60,16 +61,17 @@ struct cache_entry_head {
 /** Bytes the entry takes. @return size or kr_error(ENOSPC) */
 ssize_t cache_entry_size(const struct cache_entry *entry);
 /** Write into `size` bytes, what cache_entry_size() had said. */
-void cache_entry_encode(const struct cache_entry *entry, const struct cache_key *key, void *to,
-		size_t size);
+void cache_entry_encode(
+	const struct cache_entry *entry, const struct cache_key *key, void *to, size_t size);
 /**
  * Read; `entry` then points into the bytes.
  * @return 0 or kr_error(EILSEQ)
  */
-int cache_entry_decode(struct cache_entry *entry, const knot_db_val_t *key, const knot_db_val_t *val);
+int cache_entry_decode(
+	struct cache_entry *entry, const knot_db_val_t *key, const knot_db_val_t *val);
 /** Read the head only, with its checksum verified. @return 0 or kr_error(EILSEQ) */
-int cache_entry_head(struct cache_entry_head *head, const knot_db_val_t *key,
-		const knot_db_val_t *val);
+int cache_entry_head(
+	struct cache_entry_head *head, const knot_db_val_t *key, const knot_db_val_t *val);
 
 /**
  * Seconds left of a TTL, by wall clock.

@@ -101,15 +101,15 @@ void cache_key_exact(struct cache_key *key, const struct cache_name *enc, unsign
 	key->data[key->len++] = END;
 }
 
-void cache_key_tag(struct cache_key *key, const struct cache_name *enc, unsigned labels,
-		enum cache_tag tag)
+void cache_key_tag(
+	struct cache_key *key, const struct cache_name *enc, unsigned labels, enum cache_tag tag)
 {
 	cache_key_exact(key, enc, labels);
 	key->data[key->len++] = tag;
 }
 
 void cache_key_type(struct cache_key *key, const struct cache_name *enc, unsigned labels,
-		enum cache_tag tag, uint16_t type)
+	enum cache_tag tag, uint16_t type)
 {
 	cache_key_tag(key, enc, labels, tag);
 	knot_wire_write_u16(key->data + key->len, type);
@@ -133,8 +133,8 @@ int cache_key_append(struct cache_key *key, const void *data, size_t len)
 	return kr_ok();
 }
 
-void cache_key_nsec3(struct cache_key *key, const struct cache_name *enc, unsigned zone_labels,
-		uint32_t params)
+void cache_key_nsec3(
+	struct cache_key *key, const struct cache_name *enc, unsigned zone_labels, uint32_t params)
 {
 	uint8_t raw[4];
 	cache_key_tag(key, enc, zone_labels, CACHE_TAG_NSEC3);
@@ -160,7 +160,7 @@ static ssize_t find_tag(const uint8_t *data, size_t len)
 }
 
 static int unpack_nsec(struct cache_key_parts *parts, const uint8_t *data, size_t zone_len,
-		const uint8_t *rest, size_t rest_len)
+	const uint8_t *rest, size_t rest_len)
 {
 	uint8_t whole[CACHE_KEY_MAX];
 	if (zone_len + rest_len > sizeof(whole))

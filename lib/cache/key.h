@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Names and kinds of entries as ordered bytes. Byte order of keys is canonical DNS order of names
- * (RFC 4034 section 6.1) and an ancestor's encoding is a prefix of its descendants', so a subtree is a
- * range of keys. The encoding is injective for all names, those with zero octets included.
+ * (RFC 4034 section 6.1) and an ancestor's encoding is a prefix of its descendants', so a subtree
+ * is a range of keys. The encoding is injective for all names, those with zero octets included.
  *
- * A name is written label by label from the root down, lower-case, each label ended by 0x00; inside of
- * labels 0x00 becomes 01 01 and 0x01 becomes 01 02. A key is: name, 0x00, tag, what the tag asks for.
- * Labels are never empty, so the 0x00 before the tag cannot be taken for one.
+ * A name is written label by label from the root down, lower-case, each label ended by 0x00; inside
+ * of labels 0x00 becomes 01 01 and 0x01 becomes 01 02. A key is: name, 0x00, tag, what the tag asks
+ * for. Labels are never empty, so the 0x00 before the tag cannot be taken for one.
  */
 #pragma once
 
@@ -24,13 +24,13 @@
 
 /** Kinds of entries at a name. */
 enum cache_tag {
-	CACHE_TAG_NSEC = '1',	/**< at the zone; rest: owner relative to it, encoded like a name */
-	CACHE_TAG_NSEC3 = '3',	/**< at the zone; rest: parameter hash (4), owner hash (20) */
-	CACHE_TAG_DELEG = 'D',	/**< delegation with glue, from the parent */
+	CACHE_TAG_NSEC = '1',   /**< at the zone; rest: owner relative to it, encoded like a name */
+	CACHE_TAG_NSEC3 = '3',  /**< at the zone; rest: parameter hash (4), owner hash (20) */
+	CACHE_TAG_DELEG = 'D',  /**< delegation with glue, from the parent */
 	CACHE_TAG_NODATA = 'N', /**< rest: type (2, big-endian) */
-	CACHE_TAG_RR = 'R',	/**< rest: type (2, big-endian) */
+	CACHE_TAG_RR = 'R',     /**< rest: type (2, big-endian) */
 	CACHE_TAG_NXNAME = 'X', /**< NXDOMAIN */
-	CACHE_TAG_ZONE = 'Z',	/**< which NSEC and NSEC3 chains the zone has */
+	CACHE_TAG_ZONE = 'Z',   /**< which NSEC and NSEC3 chains the zone has */
 };
 
 /** An encoded name; ancestors are its prefixes. */
@@ -49,7 +49,7 @@ struct cache_key {
 struct cache_key_parts {
 	knot_dname_storage_t owner; /**< name the entry is about; the zone for NSEC3 and ZONE */
 	uint8_t tag;
-	uint16_t type;		    /**< of the records (NODATA: of those that are not there); 0 = several */
+	uint16_t type; /**< of the records (NODATA: of those that are not there); 0 = several */
 };
 
 /** Encode. @param name valid wire name of either case */
@@ -62,16 +62,16 @@ void cache_key_subtree(struct cache_key *key, const struct cache_name *enc, unsi
 /** Prefix of all keys at exactly that ancestor. */
 void cache_key_exact(struct cache_key *key, const struct cache_name *enc, unsigned labels);
 /** Key of a tag without rest: DELEG, NXNAME, ZONE; prefix of the others. */
-void cache_key_tag(struct cache_key *key, const struct cache_name *enc, unsigned labels,
-		enum cache_tag tag);
+void cache_key_tag(
+	struct cache_key *key, const struct cache_name *enc, unsigned labels, enum cache_tag tag);
 /** Key of RR and NODATA. */
 void cache_key_type(struct cache_key *key, const struct cache_name *enc, unsigned labels,
-		enum cache_tag tag, uint16_t type);
+	enum cache_tag tag, uint16_t type);
 /** Key of an NSEC owned by the whole name in the zone of its first `zone_labels` labels. */
 void cache_key_nsec(struct cache_key *key, const struct cache_name *enc, unsigned zone_labels);
 /** Prefix of an NSEC3 chain; append the hash by cache_key_append(). */
-void cache_key_nsec3(struct cache_key *key, const struct cache_name *enc, unsigned zone_labels,
-		uint32_t params);
+void cache_key_nsec3(
+	struct cache_key *key, const struct cache_name *enc, unsigned zone_labels, uint32_t params);
 /** @return 0 or kr_error(ENOSPC) */
 int cache_key_append(struct cache_key *key, const void *data, size_t len);
 /** Take apart. @return 0 or kr_error(EILSEQ): not a key of ours */

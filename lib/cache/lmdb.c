@@ -3,24 +3,24 @@
  * The built-in store: one LMDB environment with the unnamed database, shared by processes.
  *
  * How it is opened, and why:
- * - MDB_NOSYNC: the cache may be lost, so nobody waits for the disk. Pages are handed to the kernel at
- *   each commit, the meta page last: a process killed at any moment leaves a consistent file. After a
- *   power cut the file may be a mixture; values carry checksums, and what LMDB itself cannot stand ends
- *   in a new file.
- * - No MDB_WRITEMAP: the map stays read-only, so a stray pointer of one process cannot damage what the
- *   others read, and a full disk is an error of a write call instead of SIGBUS. It costs one pwrite() for
- *   each run of dirty pages.
+ * - MDB_NOSYNC: the cache may be lost, so nobody waits for the disk. Pages are handed to the kernel
+ * at each commit, the meta page last: a process killed at any moment leaves a consistent file.
+ * After a power cut the file may be a mixture; values carry checksums, and what LMDB itself cannot
+ * stand ends in a new file.
+ * - No MDB_WRITEMAP: the map stays read-only, so a stray pointer of one process cannot damage what
+ * the others read, and a full disk is an error of a write call instead of SIGBUS. It costs one
+ * pwrite() for each run of dirty pages.
  * - No MDB_NOMEMINIT: pages that go to the file must not carry leftovers of our heap.
- * - MDB_NOTLS: the read transaction belongs to the handle, is reset at the end of a loop turn and renewed
- *   at the next read, so that no process holds old pages for longer than a turn.
+ * - MDB_NOTLS: the read transaction belongs to the handle, is reset at the end of a loop turn and
+ * renewed at the next read, so that no process holds old pages for longer than a turn.
  * - MDB_NORDAHEAD: look-ups are random.
  *
- * Writes of a loop turn wait in memory, where reads of the same turn find them, and go to the file in one
- * short transaction at commit. So the lock that all processes share is never held while anything is being
- * resolved, and a full store can be cleared without losing what is being written.
+ * Writes of a loop turn wait in memory, where reads of the same turn find them, and go to the file
+ * in one short transaction at commit. So the lock that all processes share is never held while
+ * anything is being resolved, and a full store can be cleared without losing what is being written.
  *
- * The file is allocated to its full size at once where possible, hence neither sparse nor short of disk
- * later on.
+ * The file is allocated to its full size at once where possible, hence neither sparse nor short of
+ * disk later on.
  */
 
 #include "lib/cache/backend.h"
@@ -66,19 +66,21 @@ struct lmdb {
 	MDB_dbi dbi;
 	MDB_txn *reader;
 	bool reader_live; /**< not reset */
-	size_t size;	  /**< of the map */
+	size_t size;      /**< of the map */
 	dev_t dev;
 	ino_t ino;
-	pid_t pid;	  /**< who opened it: a child must not touch what it inherits */
+	pid_t pid;               /**< who opened it: a child must not touch what it inherits */
 	struct lmdb_range range; /**< of addresses of the map */
-	volatile bool is_inside; /**< of LMDB: a fault now is due to the file, wherever it strikes */
+	volatile bool
+		is_inside; /**< of LMDB: a fault now is due to the file, wherever it strikes */
 
 	/* What waits. */
 	trie_t *pending; /**< key -> struct pending * */
 	struct mempool *pool;
 	size_t pending_bytes;
 	bool was_emptied; /**< since the last commit */
-	bool is_damaged;  /**< a read has met structures that cannot be: replace at the next chance */
+	bool is_damaged;  /**< a read has met structures that cannot be: replace at the next chance
+			   */
 };
 
 /** A removal that waits. Its address is what counts. */
@@ -176,7 +178,8 @@ static void env_close(struct lmdb *db)
 	db->range = (struct lmdb_range){0};
 }
 
-/** LMDB found its own structures damaged and is about to abort(): leave no trap for the next process. */
+/** LMDB found its own structures damaged and is about to abort(): leave no trap for the next
+ * process. */
 static void on_lmdb_assert(MDB_env *env, const char *msg)
 {
 	const struct lmdb *db = mdb_env_get_userctx(env);
@@ -194,8 +197,9 @@ static size_t choose_size(const struct lmdb *db)
 	const size_t have = stat(db->data_path, &st) == 0 ? st.st_size / page * page : 0;
 	if (have > asked && asked > 0)
 		kr_log_warning(CACHE,
-				"cache file '%s' has %zu MiB already and keeps that size; remove it while it is not in use to shrink it\n",
-				db->data_path, have / (1024 * 1024));
+			"cache file '%s' has %zu MiB already and keeps that size; remove it while "
+			"it is not in use to shrink it\n",
+			db->data_path, have / (1024 * 1024));
 	const size_t size = KR_MAX(have, asked);
 	if (size > 0)
 		return size;
@@ -211,7 +215,7 @@ static void allocate(const struct lmdb *db, int fd)
 	int ret = posix_fallocate(fd, 0, db->size);
 	if (ret != 0)
 		kr_log_info(CACHE, "cannot allocate %zu bytes for '%s' in advance: %s\n", db->size,
-				db->data_path, strerror(ret));
+			db->data_path, strerror(ret));
 }
 
 /** Does the file hold all the pages that it is said to have? A cut one would end in SIGBUS. */
@@ -221,12 +225,12 @@ static int check_length(const struct lmdb *db, int fd)
 	MDB_stat stat_env;
 	struct stat st;
 	if (mdb_env_info(db->env, &info) != 0 || mdb_env_stat(db->env, &stat_env) != 0 ||
-			fstat(fd, &st) != 0)
+		fstat(fd, &st) != 0)
 		return kr_error(EIO);
 	const uint64_t used = ((uint64_t)info.me_last_pgno + 1) * stat_env.ms_psize;
 	return info.me_last_pgno < SIZE_MAX / 65536 && used <= (uint64_t)st.st_size
-			       ? kr_ok()
-			       : kr_error(EILSEQ);
+		       ? kr_ok()
+		       : kr_error(EILSEQ);
 }
 
 static int reader_renew(struct lmdb *db);
@@ -281,8 +285,8 @@ static int remove_in(const struct lmdb *db, const char *file)
 }
 
 /**
- * Take the lock under which a file is replaced. @return descriptor to be closed; kr_error(EAGAIN): another
- * process is at it
+ * Take the lock under which a file is replaced. @return descriptor to be closed; kr_error(EAGAIN):
+ * another process is at it
  */
 static int lock_replacement(const struct lmdb *db)
 {
@@ -312,8 +316,7 @@ static int replace(struct lmdb *db, bool only_if_ours)
 	int lock = lock_replacement(db);
 	if (lock < 0) {
 		kr_log_error(CACHE, "cannot replace the cache in '%s': %s\n", db->path,
-				lock == kr_error(EAGAIN) ? "another process is doing so"
-							 : strerror(-lock));
+			lock == kr_error(EAGAIN) ? "another process is doing so" : strerror(-lock));
 		return lock;
 	}
 	int ret = kr_ok();
@@ -340,8 +343,8 @@ static int env_open(struct lmdb *db)
 				ret == kr_error(EINVAL) || ret == kr_error(EOVERFLOW);
 	if (!is_suspect)
 		return ret;
-	kr_log_error(CACHE, "'%s' is damaged or of another format; making a new one\n",
-			db->data_path);
+	kr_log_error(
+		CACHE, "'%s' is damaged or of another format; making a new one\n", db->data_path);
 	return replace(db, false);
 }
 
@@ -372,7 +375,7 @@ static int reader_begin_once(struct lmdb *db)
 	int ret = db->reader ? mdb_txn_renew(db->reader)
 			     : mdb_txn_begin(db->env, NULL, MDB_RDONLY, &db->reader);
 	if (ret != 0 && !db->reader_live && ret != MDB_MAP_RESIZED && ret != MDB_READERS_FULL &&
-			db->reader) {
+		db->reader) {
 		mdb_txn_abort(db->reader);
 		db->reader = NULL;
 	}
@@ -423,8 +426,8 @@ static int read_failed(struct lmdb *db, int ret)
 	return ret;
 }
 
-static int read_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-		knot_db_val_t *val)
+static int read_one(
+	struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_val_t *key, knot_db_val_t *val)
 {
 	stat->read += 1;
 	const struct pending *waiting = pending_find(db, key);
@@ -454,7 +457,7 @@ static int read_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_va
 }
 
 static int cdb_read(kr_cdb_pt handle, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-		knot_db_val_t *val, int maxcount)
+	knot_db_val_t *val, int maxcount)
 {
 	for (int i = 0; i < maxcount; ++i) {
 		int ret = read_one(handle, stat, &key[i], &val[i]);
@@ -478,7 +481,7 @@ static int seek_leq(MDB_cursor *cursor, const knot_db_val_t *key, MDB_val *k, MD
 }
 
 static int cdb_read_leq(
-		kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t *key, knot_db_val_t *val)
+	kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t *key, knot_db_val_t *val)
 {
 	struct lmdb *db = handle;
 	stat->read_leq += 1;
@@ -508,13 +511,13 @@ static int cdb_read_leq(
 
 /** Copy out what a cursor meets from here on, as long as keys begin with the prefix. */
 static int collect(struct lmdb *db, MDB_cursor *cursor, MDB_val *k, MDB_val *v,
-		const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
+	const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
 {
 	int found = 0;
 	int ret = 0;
 	while (ret == 0 && found < maxcount) {
 		if (!is_sane(db, k) || !is_sane(db, v) || k->mv_size < prefix->len ||
-				memcmp(k->mv_data, prefix->data, prefix->len) != 0)
+			memcmp(k->mv_data, prefix->data, prefix->len) != 0)
 			break;
 		keyval[found][0] = (knot_db_val_t){.data = k->mv_data, .len = k->mv_size};
 		keyval[found][1] = (knot_db_val_t){.data = v->mv_data, .len = v->mv_size};
@@ -526,7 +529,7 @@ static int collect(struct lmdb *db, MDB_cursor *cursor, MDB_val *k, MDB_val *v,
 
 /** Entries from a key on. @param is_after the key itself is left out */
 static int collect_from(struct lmdb *db, const knot_db_val_t *from, bool is_after,
-		const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
+	const knot_db_val_t *prefix, knot_db_val_t keyval[][2], int maxcount)
 {
 	MDB_cursor *cursor;
 	int ret = mdb_cursor_open(db->reader, db->dbi, &cursor);
@@ -536,7 +539,7 @@ static int collect_from(struct lmdb *db, const knot_db_val_t *from, bool is_afte
 	db->is_inside = true;
 	ret = mdb_cursor_get(cursor, &k, &v, from->len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 	if (ret == 0 && is_after && k.mv_size == from->len &&
-			memcmp(k.mv_data, from->data, from->len) == 0)
+		memcmp(k.mv_data, from->data, from->len) == 0)
 		ret = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
 	if (ret == 0)
 		ret = collect(db, cursor, &k, &v, prefix, keyval, maxcount);
@@ -548,7 +551,7 @@ static int collect_from(struct lmdb *db, const knot_db_val_t *from, bool is_afte
 }
 
 static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t *key,
-		knot_db_val_t keyval[][2], int maxcount)
+	knot_db_val_t keyval[][2], int maxcount)
 {
 	struct lmdb *db = handle;
 	stat->match += 1;
@@ -561,7 +564,7 @@ static int cdb_match(kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t 
 }
 
 static int cdb_scan(kr_cdb_pt handle, struct kr_cdb_stats *stat, const knot_db_val_t *after,
-		knot_db_val_t keyval[][2], int maxcount)
+	knot_db_val_t keyval[][2], int maxcount)
 {
 	static const knot_db_val_t none = {.data = "", .len = 0};
 	struct lmdb *db = handle;
@@ -583,7 +586,8 @@ static int cdb_count(kr_cdb_pt handle, struct kr_cdb_stats *stat)
 	return ret == 0 ? (int)KR_MIN(st.ms_entries, INT_MAX) : lmdb_error(ret);
 }
 
-/** Pages on LMDB's free list, which is a database of its own: number 0. @param max a sound file has less */
+/** Pages on LMDB's free list, which is a database of its own: number 0. @param max a sound file has
+ * less */
 static size_t free_pages(MDB_txn *txn, size_t max)
 {
 	MDB_cursor *cursor;
@@ -607,7 +611,7 @@ static double cdb_usage_percent(kr_cdb_pt handle)
 	MDB_envinfo info;
 	MDB_stat st;
 	if (reader_renew(db) != 0 || mdb_env_info(db->env, &info) != 0 ||
-			mdb_env_stat(db->env, &st) != 0 || info.me_mapsize == 0)
+		mdb_env_stat(db->env, &st) != 0 || info.me_mapsize == 0)
 		return 0;
 	const size_t used = info.me_last_pgno + 1;
 	db->is_inside = true;
@@ -746,12 +750,12 @@ static int flush(struct lmdb *db, struct kr_cdb_stats *stat)
 	return ret;
 }
 
-static int write_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-		knot_db_val_t *val)
+static int write_one(
+	struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_val_t *key, knot_db_val_t *val)
 {
 	stat->write += 1;
 	if (db->pending_bytes + val->len > PENDING_BYTES_MAX ||
-			trie_weight(db->pending) >= PENDING_MAX) {
+		trie_weight(db->pending) >= PENDING_MAX) {
 		int ret = flush(db, stat);
 		if (ret != 0)
 			return ret;
@@ -767,7 +771,7 @@ static int write_one(struct lmdb *db, struct kr_cdb_stats *stat, const knot_db_v
 }
 
 static int cdb_write(kr_cdb_pt handle, struct kr_cdb_stats *stat, const knot_db_val_t *key,
-		knot_db_val_t *val, int maxcount)
+	knot_db_val_t *val, int maxcount)
 {
 	for (int i = 0; i < maxcount; ++i) {
 		int ret = write_one(handle, stat, &key[i], &val[i]);
@@ -787,7 +791,7 @@ static bool exists(struct lmdb *db, const knot_db_val_t *key)
 }
 
 static int cdb_remove(
-		kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t keys[], int maxcount)
+	kr_cdb_pt handle, struct kr_cdb_stats *stat, knot_db_val_t keys[], int maxcount)
 {
 	struct lmdb *db = handle;
 	int removed = 0;
@@ -883,15 +887,17 @@ static int check_namespace(struct lmdb *db, bool others_alive)
 		return kr_ok();
 	if (theirs != 0 && others_alive) {
 		kr_log_error(CACHE,
-				"cache '%s' is in use by processes of another PID namespace, which cannot be shared safely\n",
-				db->path);
+			"cache '%s' is in use by processes of another PID namespace, which cannot "
+			"be shared safely\n",
+			db->path);
 		return kr_error(EBUSY);
 	}
 	val = (knot_db_val_t){.data = (void *)&ours, .len = sizeof(ours)};
 	return write_one(db, &stats, &key, &val);
 }
 
-/** Is another process using the environment? LMDB keeps a lock on the first byte of its lock file. */
+/** Is another process using the environment? LMDB keeps a lock on the first byte of its lock file.
+ */
 static bool is_in_use(const struct lmdb *db)
 {
 	char path[PATH_MAX];
@@ -919,7 +925,7 @@ static int make_directory(const char *path)
 }
 
 static int cdb_open(
-		kr_cdb_pt *handle, struct kr_cdb_stats *stat, struct kr_cdb_opts *opts, knot_mm_t *mm)
+	kr_cdb_pt *handle, struct kr_cdb_stats *stat, struct kr_cdb_opts *opts, knot_mm_t *mm)
 {
 	if (!handle || !opts || !opts->path)
 		return kr_error(EINVAL);
@@ -967,22 +973,22 @@ bool kr_cdb_lmdb_on_fault(kr_cdb_pt handle, const void *addr)
 const struct kr_cdb_api *kr_cdb_lmdb(void)
 {
 	static const struct kr_cdb_api api = {
-			.name = "lmdb",
-			.open = cdb_open,
-			.close = cdb_close,
-			.count = cdb_count,
-			.clear = cdb_clear,
-			.commit = cdb_commit,
-			.read = cdb_read,
-			.write = cdb_write,
-			.remove = cdb_remove,
-			.match = cdb_match,
-			.read_leq = cdb_read_leq,
-			.scan = cdb_scan,
-			.usage_percent = cdb_usage_percent,
-			.get_maxsize = cdb_get_maxsize,
-			.check_health = cdb_check_health,
-			.path = cdb_path,
+		.name = "lmdb",
+		.open = cdb_open,
+		.close = cdb_close,
+		.count = cdb_count,
+		.clear = cdb_clear,
+		.commit = cdb_commit,
+		.read = cdb_read,
+		.write = cdb_write,
+		.remove = cdb_remove,
+		.match = cdb_match,
+		.read_leq = cdb_read_leq,
+		.scan = cdb_scan,
+		.usage_percent = cdb_usage_percent,
+		.get_maxsize = cdb_get_maxsize,
+		.check_health = cdb_check_health,
+		.path = cdb_path,
 	};
 	return &api;
 }

@@ -18,7 +18,7 @@ void lmdb_find_range(struct lmdb_range *range, dev_t dev, ino_t ino)
 		unsigned major_no, minor_no;
 		uintmax_t inode;
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*x %x:%x %" SCNuMAX, &from, &to,
-				    &major_no, &minor_no, &inode) != 5)
+			    &major_no, &minor_no, &inode) != 5)
 			continue;
 		/* Some file systems show another device number here than in stat(). */
 		if (inode != ino || (makedev(major_no, minor_no) != dev && range->from))

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Denial by cached NSEC (RFC 8198 section 5.1 to 5.3): find the records, let lib/dnssec judge them. */
+/* Denial by cached NSEC (RFC 8198 section 5.1 to 5.3): find the records, let lib/dnssec judge them.
+ */
 
 #include <string.h>
 
 #include "lib/cache/chain.h"
 #include "lib/dnssec/canon.h"
 
-/** Look up the NSEC at or before a name. @return 0 it owns one; 1 it is in a span perhaps; ENOENT */
+/** Look up the NSEC at or before a name. @return 0 it owns one; 1 it is in a span perhaps; ENOENT
+ */
 static int find(struct kr_cache *cache, const struct cache_name *enc, unsigned zone_labels,
-		struct cache_proof *proof, int *index)
+	struct cache_proof *proof, int *index)
 {
 	struct cache_key key, prefix;
 	struct cache_entry entry;
@@ -27,29 +29,32 @@ static unsigned encloser_labels(const knot_rrset_t *nsec, const knot_dname_t *na
 	knot_dname_storage_t owner, next;
 	knot_dname_copy_lower(owner, nsec->owner);
 	knot_dname_copy_lower(next, nsec->rrs.rdata->data);
-	return KR_MAX(knot_dname_matched_labels(name, owner), knot_dname_matched_labels(name, next));
+	return KR_MAX(
+		knot_dname_matched_labels(name, owner), knot_dname_matched_labels(name, next));
 }
 
-static bool is_before_next(const knot_rrset_t *nsec, const knot_dname_t *name, const knot_dname_t *zone)
+static bool is_before_next(
+	const knot_rrset_t *nsec, const knot_dname_t *name, const knot_dname_t *zone)
 {
 	knot_dname_storage_t next;
 	knot_dname_copy_lower(next, nsec->rrs.rdata->data);
 	return knot_dname_cmp(name, next) < 0 || knot_dname_is_equal(next, zone);
 }
 
-static int prove(struct cache_proof *proof, const knot_dname_t *name, uint16_t type, bool is_nxdomain)
+static int prove(
+	struct cache_proof *proof, const knot_dname_t *name, uint16_t type, bool is_nxdomain)
 {
 	struct dnssec_proofs proofs;
 	struct dnssec_proof verdict;
 	cache_proof_fill(&proofs, proof);
 	if (dnssec_prove_denial(&proofs, name, type, is_nxdomain, &verdict) != 0 ||
-			verdict.is_insecure || verdict.is_optout)
+		verdict.is_insecure || verdict.is_optout)
 		return kr_error(ENOENT);
 	return is_nxdomain ? CACHE_NXDOMAIN : CACHE_NODATA;
 }
 
 int cache_prove_nsec(struct kr_cache *cache, const struct cache_name *enc, unsigned zone_labels,
-		const knot_dname_t *name, uint16_t type, struct cache_proof *proof, unsigned *encloser)
+	const knot_dname_t *name, uint16_t type, struct cache_proof *proof, unsigned *encloser)
 {
 	int index;
 	int ret = find(cache, enc, zone_labels, proof, &index);
@@ -79,7 +84,8 @@ int cache_prove_nsec(struct kr_cache *cache, const struct cache_name *enc, unsig
 		if (ret >= 0)
 			return ret;
 	}
-	/* The wildcard may exist: its data will do, if they are known and this name is known not to be. */
+	/* The wildcard may exist: its data will do, if they are known and this name is known not to
+	 * be. */
 	struct dnssec_proofs proofs;
 	struct dnssec_proof verdict;
 	proof->count = 1;

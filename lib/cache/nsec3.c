@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Denial by cached NSEC3 (RFC 8198, RFC 5155 section 8): hash the name and its ancestors until one is found
- * to exist, look for the spans around the others, let lib/dnssec judge what was found. */
+/* Denial by cached NSEC3 (RFC 8198, RFC 5155 section 8): hash the name and its ancestors until one
+ * is found to exist, look for the spans around the others, let lib/dnssec judge what was found. */
 
 #include <string.h>
 #include <gnutls/crypto.h>
@@ -41,8 +41,8 @@ static int hash_name(struct search *search, const knot_dname_t *name, uint8_t ha
 }
 
 /**
- * Find the record that owns a hash or the one before it. Below the first owner that is the chain's last
- * record, whose span wraps around.
+ * Find the record that owns a hash or the one before it. Below the first owner that is the chain's
+ * last record, whose span wraps around.
  * @return 0 owns it; 1 its span may hold it; < 0 nothing known
  */
 static int find(struct search *search, const uint8_t hash[CACHE_HASH_LEN])
@@ -56,7 +56,7 @@ static int find(struct search *search, const uint8_t hash[CACHE_HASH_LEN])
 	if (ret == kr_error(ENOENT)) {
 		key = search->prefix;
 		if (cache_key_append(&key, last, sizeof(last)) != 0 ||
-				cache_get_leq(search->cache, &key, &search->prefix, &entry) < 0)
+			cache_get_leq(search->cache, &key, &search->prefix, &entry) < 0)
 			return kr_error(ENOENT);
 		ret = 1;
 	}
@@ -79,14 +79,14 @@ static int prove(struct search *search, const knot_dname_t *name, uint16_t type,
 	cache_proof_fill(&proofs, search->proof);
 	/* Opt-out says nothing for sure about names that it spans (C-36). */
 	if (dnssec_prove_denial(&proofs, name, type, is_nxdomain, &verdict) != 0 ||
-			verdict.is_insecure || verdict.is_optout)
+		verdict.is_insecure || verdict.is_optout)
 		return kr_error(ENOENT);
 	return is_nxdomain ? CACHE_NXDOMAIN : CACHE_NODATA;
 }
 
 /**
- * Climb from the name to its closest encloser; the records of the encloser and of the next closer name
- * are in the proof then.
+ * Climb from the name to its closest encloser; the records of the encloser and of the next closer
+ * name are in the proof then.
  * @return labels of the encloser or < 0
  */
 static int find_encloser(struct search *search, const knot_dname_t *name)
@@ -117,8 +117,8 @@ static int find_encloser(struct search *search, const knot_dname_t *name)
 }
 
 /** What the wildcard below the encloser is found to be. */
-static int judge_wildcard(struct search *search, const knot_dname_t *name, uint16_t type,
-		unsigned encloser)
+static int judge_wildcard(
+	struct search *search, const knot_dname_t *name, uint16_t type, unsigned encloser)
 {
 	uint8_t wildcard[KNOT_DNAME_MAXLEN + 2] = "\x01*";
 	uint8_t hash[CACHE_HASH_LEN];
@@ -139,19 +139,19 @@ static int judge_wildcard(struct search *search, const knot_dname_t *name, uint1
 	cache_proof_fill(&proofs, search->proof);
 	ret = dnssec_prove_wildcard(&proofs, name, encloser, &verdict);
 	return ret == 0 && !verdict.is_optout && !verdict.is_insecure ? (int)CACHE_WILDCARD
-								       : kr_error(ENOENT);
+								      : kr_error(ENOENT);
 }
 
 int cache_prove_nsec3(struct kr_cache *cache, const struct cache_name *enc, unsigned zone_labels,
-		const struct cache_nsec3param *param, const knot_dname_t *name, uint16_t type,
-		struct cache_proof *proof, unsigned *encloser)
+	const struct cache_nsec3param *param, const knot_dname_t *name, uint16_t type,
+	struct cache_proof *proof, unsigned *encloser)
 {
 	struct search search = {
-			.cache = cache,
-			.enc = enc,
-			.zone_labels = zone_labels,
-			.param = param,
-			.proof = proof,
+		.cache = cache,
+		.enc = enc,
+		.zone_labels = zone_labels,
+		.param = param,
+		.proof = proof,
 	};
 	cache_key_nsec3(&search.prefix, enc, zone_labels, cache_nsec3param_hash(param));
 	int labels = find_encloser(&search, name);

@@ -11,8 +11,8 @@
 #include "lib/rplan.h"
 
 /** RRsets tried for ANY, most wanted first. */
-static const uint16_t any_types[] = {KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA, KNOT_RRTYPE_HTTPS, KNOT_RRTYPE_MX,
-		KNOT_RRTYPE_TXT, KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA};
+static const uint16_t any_types[] = {KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA, KNOT_RRTYPE_HTTPS,
+	KNOT_RRTYPE_MX, KNOT_RRTYPE_TXT, KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA};
 
 /** One look-up in progress. */
 struct peek {
@@ -21,8 +21,8 @@ struct peek {
 	struct cache_answer *answer;
 	struct cache_name enc;
 	struct cache_entry entry; /**< last one read */
-	uint32_t ttl;		  /**< what is left of it */
-	uint8_t *rank;		  /**< on the pool, shared by all sets */
+	uint32_t ttl;             /**< what is left of it */
+	uint8_t *rank;            /**< on the pool, shared by all sets */
 };
 
 /* ---- judging entries ---- */
@@ -50,7 +50,7 @@ static int32_t usable_ttl(struct peek *peek, uint16_t type, bool *stale)
 static int get(struct peek *peek, const struct cache_key *key, uint8_t min_rank)
 {
 	if (cache_get(peek->cache, key, &peek->entry) != 0 || peek->entry.rank < min_rank ||
-			peek->entry.count == 0)
+		peek->entry.count == 0)
 		return kr_error(ENOENT);
 	bool stale;
 	const int32_t ttl = usable_ttl(peek, peek->q->type, &stale);
@@ -90,7 +90,8 @@ static int add_rr(struct peek *peek, const knot_rrset_t *rr)
 }
 
 /** Add a set of an entry, and its signatures. */
-static int add_set(struct peek *peek, const struct cache_set *set, knot_dname_t *owner, uint32_t ttl)
+static int add_set(
+	struct peek *peek, const struct cache_set *set, knot_dname_t *owner, uint32_t ttl)
 {
 	knot_rrset_t rr, sigs;
 	knot_rrset_init(&rr, owner, set->type, KNOT_CLASS_IN, ttl);
@@ -104,7 +105,8 @@ static int add_set(struct peek *peek, const struct cache_set *set, knot_dname_t 
 	return ret == 0 ? add_rr(peek, &sigs) : ret;
 }
 
-/** Owner of a set on the pool; by default the name that was asked or its ancestor with those labels. */
+/** Owner of a set on the pool; by default the name that was asked or its ancestor with those
+ * labels. */
 static knot_dname_t *owner_of(struct peek *peek, const struct cache_set *set, unsigned labels)
 {
 	if (set->owner)
@@ -203,7 +205,7 @@ static int add_synthesized_cname(struct peek *peek, unsigned labels)
 	const knot_rrset_t *dname = &peek->answer->rr[0];
 	const knot_dname_t *to = knot_dname_target(dname->rrs.rdata);
 	if (knot_dname_size(q->name) - knot_dname_size(dname->owner) + knot_dname_size(to) >
-			KNOT_DNAME_MAXLEN)
+		KNOT_DNAME_MAXLEN)
 		return kr_ok();
 	knot_dname_t *target = knot_dname_replace_suffix(q->name, labels, to, q->pool);
 	knot_dname_t *owner = knot_dname_copy(q->name, q->pool);
@@ -253,7 +255,8 @@ static int add_proof(struct peek *peek, struct cache_proof *proof, uint32_t ttl)
 	return ret;
 }
 
-static int answer_proven(struct peek *peek, struct cache_proof *proof, unsigned zone_labels, int verdict)
+static int answer_proven(
+	struct peek *peek, struct cache_proof *proof, unsigned zone_labels, int verdict)
 {
 	struct cache_key key;
 	cache_key_type(&key, &peek->enc, zone_labels, CACHE_TAG_RR, KNOT_RRTYPE_SOA);
@@ -262,7 +265,7 @@ static int answer_proven(struct peek *peek, struct cache_proof *proof, unsigned 
 	peek->ttl = KR_MIN(KR_MIN(peek->ttl, proof->ttl_left), KR_TTL_NEG_MAX_S);
 	peek->answer->is_expiring |= is_expiring(proof->ttl_left, proof->ttl_orig);
 	int ret = answer_negative(peek, zone_labels,
-			verdict == CACHE_NXDOMAIN ? KNOT_RCODE_NXDOMAIN : KNOT_RCODE_NOERROR);
+		verdict == CACHE_NXDOMAIN ? KNOT_RCODE_NXDOMAIN : KNOT_RCODE_NOERROR);
 	return ret == 0 ? add_proof(peek, proof, peek->ttl) : ret;
 }
 
@@ -300,18 +303,18 @@ static int peek_chains(struct peek *peek, unsigned labels, const knot_dname_t *z
 	const unsigned count = cache_chains(peek->cache, &peek->enc, labels, q->now, chains);
 	for (unsigned i = 0; i < count; ++i) {
 		struct cache_proof proof = {
-				.zone = zone,
-				.pool = q->pool,
-				.now = q->now,
-				.ttl_left = UINT32_MAX,
-				.blocks_left = KR_NSEC3_AGGR_BLOCKS,
+			.zone = zone,
+			.pool = q->pool,
+			.now = q->now,
+			.ttl_left = UINT32_MAX,
+			.blocks_left = KR_NSEC3_AGGR_BLOCKS,
 		};
 		unsigned encloser = 0;
-		int ret = chains[i].is_nsec3 ? cache_prove_nsec3(peek->cache, &peek->enc, labels,
-							       &chains[i].param, q->name, q->type,
-							       &proof, &encloser)
-					     : cache_prove_nsec(peek->cache, &peek->enc, labels,
-							       q->name, q->type, &proof, &encloser);
+		int ret = chains[i].is_nsec3
+				  ? cache_prove_nsec3(peek->cache, &peek->enc, labels,
+					    &chains[i].param, q->name, q->type, &proof, &encloser)
+				  : cache_prove_nsec(peek->cache, &peek->enc, labels, q->name,
+					    q->type, &proof, &encloser);
 		if (ret == CACHE_WILDCARD)
 			ret = answer_wildcard(peek, &proof, encloser);
 		else if (ret >= 0)
@@ -344,8 +347,8 @@ static int peek_above(struct peek *peek)
 	}
 }
 
-int cache_peek(struct kr_cache *cache, const struct cache_question *question,
-		struct cache_answer *answer)
+int cache_peek(
+	struct kr_cache *cache, const struct cache_question *question, struct cache_answer *answer)
 {
 	struct peek peek; /* large, so only what is needed is set */
 	if (!kr_cache_is_open(cache))

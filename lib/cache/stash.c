@@ -27,8 +27,7 @@ static bool is_proof(const knot_rrset_t *rr)
 
 static bool has_sigs(const struct cache_judged *set)
 {
-	return set->sigs && set->sigs->rrs.count > 0 &&
-	       set->sigs->rrs.rdata->len > RRSIG_FIXED;
+	return set->sigs && set->sigs->rrs.count > 0 && set->sigs->rrs.rdata->len > RRSIG_FIXED;
 }
 
 /* ---- positive ---- */
@@ -44,8 +43,8 @@ static int expanded_from(const struct cache_judged *set)
 	return signed_labels < own ? signed_labels : -1;
 }
 
-static int stash_under_wildcard(struct kr_cache *cache, const struct cache_judged *set, int labels,
-		uint32_t now)
+static int stash_under_wildcard(
+	struct kr_cache *cache, const struct cache_judged *set, int labels, uint32_t now)
 {
 	uint8_t wildcard[KNOT_DNAME_MAXLEN + 2] = "\x01*";
 	const knot_dname_t *parent = dnssec_ancestor(set->rr->owner, labels);
@@ -84,9 +83,10 @@ static int put_whole(struct kr_cache *cache, const struct cache_key *key, struct
 	return KR_MIN(0, cache_put_ranked(cache, key, entry));
 }
 
-/** An expanded set whose proof cannot be found again by way of a chain: keep both under this name. */
-static int stash_expanded(struct kr_cache *cache, const struct cache_message *msg,
-		const struct cache_judged *set)
+/** An expanded set whose proof cannot be found again by way of a chain: keep both under this name.
+ */
+static int stash_expanded(
+	struct kr_cache *cache, const struct cache_message *msg, const struct cache_judged *set)
 {
 	struct cache_name enc;
 	struct cache_key key;
@@ -101,12 +101,13 @@ static int stash_expanded(struct kr_cache *cache, const struct cache_message *ms
 	entry.sets[0] = cache_set_from(set->rr, set->sigs);
 	add_proofs(&entry, msg);
 	if (entry.count == 1)
-		return kr_ok(); /* its proof may not be kept: without it the answer would not be whole */
+		return kr_ok(); /* its proof may not be kept: without it the answer would not be
+				   whole */
 	return put_whole(cache, &key, &entry);
 }
 
 static int stash_positive(struct kr_cache *cache, const struct cache_message *msg,
-		const struct cache_judged *set, bool chain_suffices)
+	const struct cache_judged *set, bool chain_suffices)
 {
 	const int labels = expanded_from(set);
 	if (labels < 0)
@@ -146,8 +147,8 @@ static bool stash_proofs(struct kr_cache *cache, const struct cache_message *msg
 		}
 		const knot_dname_t *zone = knot_rrsig_signer_name(set->sigs->rrs.rdata);
 		const int depth = knot_dname_in_bailiwick(msg->name, zone);
-		if (cache_insert_proof(cache, set->rr, set->sigs, zone, msg->now) != 0 || depth < 0 ||
-				depth > CACHE_PROOF_LABELS_MAX || !is_cheap(set->rr, depth))
+		if (cache_insert_proof(cache, set->rr, set->sigs, zone, msg->now) != 0 ||
+			depth < 0 || depth > CACHE_PROOF_LABELS_MAX || !is_cheap(set->rr, depth))
 			all = false;
 	}
 	return any && all;
@@ -166,7 +167,7 @@ static const struct cache_judged *find_soa(const struct cache_message *msg)
 
 /** The whole answer under the question, RFC 2308 section 5. */
 static int stash_whole(struct kr_cache *cache, const struct cache_message *msg,
-		const struct cache_judged *soa, const struct cache_name *enc)
+	const struct cache_judged *soa, const struct cache_name *enc)
 {
 	struct cache_key key;
 	struct cache_entry entry;
@@ -188,7 +189,7 @@ static int stash_whole(struct kr_cache *cache, const struct cache_message *msg,
 
 /** A denial takes back what it denies, unless that is more credible. @return false if it is */
 static bool take_back(struct kr_cache *cache, const struct cache_name *enc, uint16_t type,
-		uint8_t rank, uint32_t now)
+	uint8_t rank, uint32_t now)
 {
 	struct cache_key key;
 	cache_key_type(&key, enc, enc->labels, CACHE_TAG_RR, type);
@@ -199,12 +200,13 @@ static bool take_back(struct kr_cache *cache, const struct cache_name *enc, uint
 }
 
 static int stash_negative(
-		struct kr_cache *cache, const struct cache_message *msg, bool chain_suffices)
+	struct kr_cache *cache, const struct cache_message *msg, bool chain_suffices)
 {
 	const struct cache_judged *soa = find_soa(msg);
 	struct cache_name enc;
 	if (!soa || soa->rr->ttl == 0 || soa->rr->rrs.count != 1)
-		return kr_ok(); /* without SOA there is no telling for how long (RFC 2308 section 5) */
+		return kr_ok(); /* without SOA there is no telling for how long (RFC 2308 section 5)
+				 */
 	cache_name_init(&enc, msg->name);
 	if (!take_back(cache, &enc, msg->type, soa->rank, msg->now))
 		return kr_ok();

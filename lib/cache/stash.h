@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * A judged message in, entries out: positive sets, wildcards under their own name with proof (C-37),
- * NSEC and NSEC3 into their chains, and whole negative answers where the chains would not do.
+ * A judged message in, entries out: positive sets, wildcards under their own name with proof
+ * (C-37), NSEC and NSEC3 into their chains, and whole negative answers where the chains would not
+ * do.
  */
 #pragma once
 
@@ -23,9 +24,9 @@ struct cache_message {
 	const knot_dname_t *name; /**< of the question */
 	uint16_t type;
 	uint8_t rcode;
-	bool is_negative;	  /**< denies just this question */
-	bool is_optout;		  /**< the proof used opt-out */
-	uint32_t now;		  /**< wall clock, s */
+	bool is_negative; /**< denies just this question */
+	bool is_optout;   /**< the proof used opt-out */
+	uint32_t now;     /**< wall clock, s */
 
 	struct cache_judged answer[CACHE_STASH_MAX];
 	struct cache_judged authority[CACHE_STASH_MAX];

@@ -20,8 +20,8 @@ static uint8_t last_octet(struct fixture *f, const char *name)
 
 static void weaker_data_do_not_replace_stronger(void **state)
 {
-	static const uint8_t ranks[] = {KR_RANK_OMIT, UNCHECKED, KR_RANK_OMIT | KR_RANK_AUTH, INSECURE,
-			SECURE};
+	static const uint8_t ranks[] = {
+		KR_RANK_OMIT, UNCHECKED, KR_RANK_OMIT | KR_RANK_AUTH, INSECURE, SECURE};
 	struct fixture *f = *state;
 	for (size_t old = 0; old < KR_COUNT_OF(ranks); ++old) {
 		for (size_t new = 0; new < KR_COUNT_OF(ranks); ++new) {
@@ -30,7 +30,8 @@ static void weaker_data_do_not_replace_stronger(void **state)
 			insert(f, rr_a(f, "x.", 100, 2), ranks[new]);
 			assert_int_equal(last_octet(f, "x."), ranks[new] >= ranks[old] ? 2 : 1);
 			assert_int_equal(kr_cache_insert_rr(&f->cache, rr_a(f, "x.", 100, 3), NULL,
-						 ranks[new], NOW + 101, false), 0);
+						 ranks[new], NOW + 101, false),
+				0);
 			assert_int_equal(last_octet(f, "x."), 3); /* what was there is over */
 		}
 	}
@@ -40,14 +41,16 @@ static void weaker_data_do_not_even_refresh(void **state)
 {
 	struct fixture *f = *state;
 	insert(f, rr_a(f, "x.", 100, 1), SECURE);
-	assert_int_equal(kr_cache_insert_rr(&f->cache, rr_a(f, "x.", 5000, 1), NULL, INSECURE, NOW + 50,
-				 false), 0);
+	assert_int_equal(kr_cache_insert_rr(&f->cache, rr_a(f, "x.", 5000, 1), NULL, INSECURE,
+				 NOW + 50, false),
+		0);
 	assert_int_equal(ttl_of(f, "x.", A), 100);
 }
 
 static void faulty_and_meta_data_are_skipped(void **state)
 {
-	static const uint8_t bad[] = {KR_RANK_BOGUS, KR_RANK_MISMATCH, KR_RANK_MISSING, KR_RANK_INDET};
+	static const uint8_t bad[] = {
+		KR_RANK_BOGUS, KR_RANK_MISMATCH, KR_RANK_MISSING, KR_RANK_INDET};
 	struct fixture *f = *state;
 	for (size_t i = 0; i < KR_COUNT_OF(bad); ++i) {
 		insert(f, rr_a(f, "x.", 100, 1), bad[i]);
@@ -56,15 +59,15 @@ static void faulty_and_meta_data_are_skipped(void **state)
 	insert(f, rr_a(f, "x.", 0, 1), SECURE); /* C-20 */
 	assert_int_equal(last_octet(f, "x."), 0);
 	static const uint16_t meta[] = {0, KNOT_RRTYPE_OPT, KNOT_RRTYPE_ANY, KNOT_RRTYPE_TSIG,
-			KNOT_RRTYPE_AXFR, KNOT_RRTYPE_RRSIG};
+		KNOT_RRTYPE_AXFR, KNOT_RRTYPE_RRSIG};
 	for (size_t i = 0; i < KR_COUNT_OF(meta); ++i) {
 		insert(f, rrset(f, "x.", meta[i], 60, "abcd", 4), SECURE);
 		assert_int_equal(ttl_of(f, "x.", meta[i]), 0);
 	}
 	knot_rrset_t *chaos = rr_a(f, "x.", 100, 1);
 	chaos->rclass = KNOT_CLASS_CH;
-	assert_int_equal(kr_cache_insert_rr(&f->cache, chaos, NULL, SECURE, NOW, false),
-			kr_error(EINVAL));
+	assert_int_equal(
+		kr_cache_insert_rr(&f->cache, chaos, NULL, SECURE, NOW, false), kr_error(EINVAL));
 }
 
 static void ttl_is_kept_within_limits(void **state)
@@ -86,16 +89,20 @@ static void secure_data_do_not_outlive_their_signature(void **state)
 {
 	struct fixture *f = *state;
 	knot_rrset_t *rr = rr_a(f, "x.", 1000, 1);
-	assert_int_equal(kr_cache_insert_rr(&f->cache, rr, rr_sig_until(f, rr, ".", -1, 86400, NOW + 300),
-				 SECURE, NOW, false), 0);
+	assert_int_equal(
+		kr_cache_insert_rr(&f->cache, rr, rr_sig_until(f, rr, ".", -1, 86400, NOW + 300),
+			SECURE, NOW, false),
+		0);
 	assert_int_equal(ttl_of(f, "x.", A), 300);
 	rr = rr_a(f, "y.", 1000, 1);
-	assert_int_equal(kr_cache_insert_rr(&f->cache, rr, rr_sig_until(f, rr, ".", -1, 200, NOW + 300),
-				 SECURE, NOW, false), 0);
+	assert_int_equal(kr_cache_insert_rr(&f->cache, rr,
+				 rr_sig_until(f, rr, ".", -1, 200, NOW + 300), SECURE, NOW, false),
+		0);
 	assert_int_equal(ttl_of(f, "y.", A), 200); /* original TTL */
 	rr = rr_a(f, "z.", 1000, 1);
-	assert_int_equal(kr_cache_insert_rr(&f->cache, rr, rr_sig_until(f, rr, ".", -1, 200, NOW - 1),
-				 SECURE, NOW, false), 0);
+	assert_int_equal(kr_cache_insert_rr(&f->cache, rr,
+				 rr_sig_until(f, rr, ".", -1, 200, NOW - 1), SECURE, NOW, false),
+		0);
 	assert_int_equal(ttl_of(f, "z.", A), 0);
 }
 
@@ -115,8 +122,8 @@ static void ttl_counts_down_and_ends(void **state)
 	assert_int_equal(answer.rr[0].ttl, 600);
 }
 
-static int32_t stale_for_a_day(int32_t ttl, const knot_dname_t *owner, uint16_t type,
-		const struct kr_query *qry)
+static int32_t stale_for_a_day(
+	int32_t ttl, const knot_dname_t *owner, uint16_t type, const struct kr_query *qry)
 {
 	return ttl + 86400 > 0 ? 1 : -1;
 }
@@ -127,12 +134,12 @@ static void stale_data_are_used_if_allowed_but_never_as_secure(void **state)
 	struct cache_answer answer;
 	const struct kr_query qry = {.stale_cb = stale_for_a_day};
 	struct cache_question q = {
-			.name = dname(f, "x."),
-			.type = A,
-			.min_rank = INSECURE,
-			.qry = &qry,
-			.now = NOW + 1000,
-			.pool = &f->pool,
+		.name = dname(f, "x."),
+		.type = A,
+		.min_rank = INSECURE,
+		.qry = &qry,
+		.now = NOW + 1000,
+		.pool = &f->pool,
 	};
 	insert_signed(f, rr_a(f, "x.", 100, 1), ".");
 	assert_int_equal(cache_peek(&f->cache, &q, &answer), 0);
@@ -142,7 +149,8 @@ static void stale_data_are_used_if_allowed_but_never_as_secure(void **state)
 	q.now = NOW + 100 + 86400;
 	assert_int_equal(cache_peek(&f->cache, &q, &answer), kr_error(ENOENT));
 	/* keys that are over prove nothing */
-	insert_signed(f, rrset(f, "x.", KNOT_RRTYPE_DS, 100, "\0\1\2\1abcdefghijklmnopqrst", 24), ".");
+	insert_signed(
+		f, rrset(f, "x.", KNOT_RRTYPE_DS, 100, "\0\1\2\1abcdefghijklmnopqrst", 24), ".");
 	q.type = KNOT_RRTYPE_DS;
 	q.now = NOW + 101;
 	assert_int_equal(cache_peek(&f->cache, &q, &answer), kr_error(ENOENT));
@@ -232,8 +240,9 @@ static void endless_dname_gives_no_cname(void **state)
 	for (int i = 62; i < 250; i += 62)
 		target[i] = '.';
 	strcpy(target + 190, ".");
-	snprintf(name, sizeof(name), "%.60s.%.60s.old.", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
-			"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc");
+	snprintf(name, sizeof(name), "%.60s.%.60s.old.",
+		"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+		"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc");
 	insert(f, rr_name(f, "old.", KNOT_RRTYPE_DNAME, 60, target), INSECURE);
 	assert_int_equal(peek(f, name, A, &answer), 0);
 	assert_null(answer_rr(&answer, KNOT_RRTYPE_CNAME));
@@ -244,11 +253,11 @@ static void any_gets_one_set(void **state)
 	struct fixture *f = *state;
 	struct cache_answer answer;
 	struct cache_question q = {
-			.name = dname(f, "x."),
-			.type = KNOT_RRTYPE_ANY,
-			.any_type = true,
-			.now = NOW,
-			.pool = &f->pool,
+		.name = dname(f, "x."),
+		.type = KNOT_RRTYPE_ANY,
+		.any_type = true,
+		.now = NOW,
+		.pool = &f->pool,
 	};
 	assert_int_equal(cache_peek(&f->cache, &q, &answer), kr_error(ENOENT));
 	insert(f, rr_a(f, "x.", 60, 1), INSECURE);
@@ -260,17 +269,17 @@ static void any_gets_one_set(void **state)
 /* ---- negative answers ---- */
 
 static void deny(struct fixture *f, const char *name, uint16_t type, uint8_t rcode, uint8_t rank,
-		uint32_t soa_ttl)
+	uint32_t soa_ttl)
 {
 	knot_rrset_t *soa = rr_soa(f, "z.", soa_ttl);
 	struct cache_message msg = {
-			.name = dname(f, name),
-			.type = type,
-			.rcode = rcode,
-			.is_negative = true,
-			.now = NOW,
-			.authority = {{soa, rr_sig(f, soa, "z."), rank}},
-			.authority_count = soa_ttl ? 1 : 0,
+		.name = dname(f, name),
+		.type = type,
+		.rcode = rcode,
+		.is_negative = true,
+		.now = NOW,
+		.authority = {{soa, rr_sig(f, soa, "z."), rank}},
+		.authority_count = soa_ttl ? 1 : 0,
 	};
 	assert_int_equal(cache_stash(&f->cache, &msg), 0);
 }
@@ -415,15 +424,15 @@ static void everything_is_gone_after_clear(void **state)
 /* ---- delegations ---- */
 
 static void delegate(struct fixture *f, const char *name, const char *parent, uint32_t ttl,
-		uint32_t parent_ttl, uint32_t now, uint8_t last)
+	uint32_t parent_ttl, uint32_t now, uint8_t last)
 {
 	struct kr_deleg deleg = {
-			.name = dname(f, name),
-			.parent = dname(f, parent),
-			.ttl = ttl,
+		.name = dname(f, name),
+		.parent = dname(f, parent),
+		.ttl = ttl,
 	};
 	struct kr_deleg_glue glue = {
-			.ns = dname(f, "ns1."), .addr = {192, 0, 2, last}, .addr_len = 4};
+		.ns = dname(f, "ns1."), .addr = {192, 0, 2, last}, .addr_len = 4};
 	array_push_mm(deleg.ns, dname(f, "ns1."), &f->pool);
 	array_push_mm(deleg.ns, dname(f, "ns2."), &f->pool);
 	array_push_mm(deleg.glue, glue, &f->pool);
@@ -437,10 +446,11 @@ static void deepest_delegation_is_found(void **state)
 	struct fixture *f = *state;
 	struct kr_deleg deleg;
 	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW, &deleg, &f->pool),
-			kr_error(ENOENT));
+		kr_error(ENOENT));
 	delegate(f, "x.", ".", 1000, 0, NOW, 1);
 	delegate(f, "a.x.", "x.", 1000, 1000, NOW, 2);
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "b.a.x."), NOW + 10, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "b.a.x."), NOW + 10, &deleg, &f->pool), 0);
 	assert_true(knot_dname_is_equal(deleg.name, dname(f, "a.x.")));
 	assert_true(knot_dname_is_equal(deleg.parent, dname(f, "x.")));
 	assert_int_equal(deleg.ttl, 990);
@@ -449,7 +459,8 @@ static void deepest_delegation_is_found(void **state)
 	assert_int_equal(deleg.glue.at[0].addr[3], 2);
 	assert_int_equal(deleg.glue.at[1].addr_len, 16);
 	assert_false(deleg.is_secure_nods);
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "b.x."), NOW, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "b.x."), NOW, &deleg, &f->pool), 0);
 	assert_true(knot_dname_is_equal(deleg.name, dname(f, "x.")));
 	/* and never is an answer (C-30) */
 	struct cache_answer answer;
@@ -462,27 +473,33 @@ static void delegation_is_not_prolonged_by_others(void **state)
 	struct fixture *f = *state;
 	struct kr_deleg deleg;
 	delegate(f, "a.x.", "x.", 1000, 600, NOW, 1); /* not longer than the parent's own */
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW, &deleg, &f->pool), 0);
 	assert_int_equal(deleg.ttl, 600);
 	delegate(f, "a.x.", ".", 1000, 1000, NOW + 100, 2); /* from another cut */
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 100, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 100, &deleg, &f->pool), 0);
 	assert_int_equal(deleg.ttl, 500);
 	assert_int_equal(deleg.glue.at[0].addr[3], 1);
 	delegate(f, "a.x.", "x.", 1000, 1000, NOW + 100, 3); /* from the same parent */
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 100, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 100, &deleg, &f->pool), 0);
 	assert_int_equal(deleg.ttl, 1000);
 	assert_int_equal(deleg.glue.at[0].addr[3], 3);
 	delegate(f, "a.x.", ".", 1000, 1000, NOW + 1101, 4); /* after its end */
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 1101, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 1101, &deleg, &f->pool), 0);
 	assert_int_equal(deleg.glue.at[0].addr[3], 4);
 	/* child's NS and addresses of its servers change nothing */
 	insert_signed(f, rr_name(f, "a.x.", KNOT_RRTYPE_NS, 86400, "evil."), "a.x.");
 	insert_signed(f, rr_a(f, "ns1.", 86400, 66), ".");
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 1101, &deleg, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 1101, &deleg, &f->pool), 0);
 	assert_int_equal(deleg.glue.at[0].addr[3], 4);
 	assert_int_equal(deleg.ns.len, 2);
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 2101, &deleg, &f->pool),
-			kr_error(ENOENT));
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "a.x."), NOW + 2101, &deleg, &f->pool),
+		kr_error(ENOENT));
 }
 
 static void delegation_ttl_has_limits(void **state)
@@ -501,14 +518,19 @@ static void delegation_ttl_has_limits(void **state)
 static void delegation_keeps_what_it_may_only(void **state)
 {
 	struct fixture *f = *state;
-	struct kr_deleg deleg = {.name = dname(f, "x."), .parent = dname(f, "."), .ttl = 100,
-			.is_secure_nods = true, .nods_ttl = 50}, out;
+	struct kr_deleg deleg = {.name = dname(f, "x."),
+				.parent = dname(f, "."),
+				.ttl = 100,
+				.is_secure_nods = true,
+				.nods_ttl = 50},
+			out;
 	char name[32];
 	for (int i = 0; i < 50; ++i) {
 		snprintf(name, sizeof(name), "ns%d.x.", i);
 		array_push_mm(deleg.ns, dname(f, name), &f->pool);
 		for (int j = 0; j < 20; ++j) {
-			struct kr_deleg_glue glue = {.ns = dname(f, name), .addr = {i, j}, .addr_len = 4};
+			struct kr_deleg_glue glue = {
+				.ns = dname(f, name), .addr = {i, j}, .addr_len = 4};
 			array_push_mm(deleg.glue, glue, &f->pool);
 		}
 	}
@@ -517,7 +539,8 @@ static void delegation_keeps_what_it_may_only(void **state)
 	assert_int_equal(out.ns.len, KR_NS_MAX);
 	assert_int_equal(out.glue.len, KR_CUT_ADDR_MAX);
 	assert_true(out.is_secure_nods);
-	assert_int_equal(kr_cache_deleg_find(&f->cache, dname(f, "x."), NOW + 51, &out, &f->pool), 0);
+	assert_int_equal(
+		kr_cache_deleg_find(&f->cache, dname(f, "x."), NOW + 51, &out, &f->pool), 0);
 	assert_false(out.is_secure_nods); /* the proof is over before the delegation */
 }
 
@@ -529,14 +552,17 @@ static void get_rr_heeds_rank_and_time(void **state)
 	knot_rrset_t *rr = NULL;
 	uint8_t rank = 0;
 	insert(f, rr_a(f, "x.", 60, 1), INSECURE);
-	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, INSECURE, NOW + 10, &rr, &rank,
-				 &f->pool), 0);
+	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, INSECURE, NOW + 10, &rr,
+				 &rank, &f->pool),
+		0);
 	assert_int_equal(rr->ttl, 50);
 	assert_int_equal(rank, INSECURE);
-	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, KR_RANK_SECURE, NOW, &rr, &rank,
-				 &f->pool), kr_error(ENOENT));
-	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, 0, NOW + 60, &rr, &rank,
-				 &f->pool), kr_error(ENOENT));
+	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, KR_RANK_SECURE, NOW, &rr,
+				 &rank, &f->pool),
+		kr_error(ENOENT));
+	assert_int_equal(
+		kr_cache_get_rr(&f->cache, dname(f, "x."), A, 0, NOW + 60, &rr, &rank, &f->pool),
+		kr_error(ENOENT));
 }
 
 static void closed_cache_is_harmless(void **state)
@@ -551,7 +577,7 @@ static void closed_cache_is_harmless(void **state)
 	insert(f, rr_a(f, "x.", 60, 1), INSECURE);
 	assert_int_equal(peek(f, "x.", A, &answer), kr_error(ENOENT));
 	assert_int_equal(kr_cache_get_rr(&f->cache, dname(f, "x."), A, 0, NOW, &rr, NULL, &f->pool),
-			kr_error(ENOENT));
+		kr_error(ENOENT));
 	assert_true(kr_cache_peek_exact(&f->cache, dname(f, "x."), A, &p) < 0);
 	assert_true(kr_cache_deleg_find(&f->cache, dname(f, "x."), NOW, &deleg, &f->pool) < 0);
 	assert_true(kr_cache_clear(&f->cache) < 0 && kr_cache_commit(&f->cache) < 0);
@@ -565,35 +591,35 @@ static void closed_cache_is_harmless(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(weaker_data_do_not_replace_stronger),
-			TEST(weaker_data_do_not_even_refresh),
-			TEST(faulty_and_meta_data_are_skipped),
-			TEST(ttl_is_kept_within_limits),
-			TEST(secure_data_do_not_outlive_their_signature),
-			TEST(ttl_counts_down_and_ends),
-			TEST(stale_data_are_used_if_allowed_but_never_as_secure),
-			TEST(rank_decides_who_may_read),
-			TEST(signatures_come_along),
-			TEST(surplus_signatures_are_dropped),
-			TEST(alias_answers_other_types),
-			TEST(dname_answers_below_with_a_cname_made_here),
-			TEST(endless_dname_gives_no_cname),
-			TEST(any_gets_one_set),
-			TEST(nodata_is_for_exactly_that_question),
-			TEST(nxdomain_covers_what_is_below_only_if_validated),
-			TEST(negative_answer_without_soa_is_not_kept),
-			TEST(negative_ttl_is_an_hour_at_most),
-			TEST(credible_data_and_denials_do_not_yield_to_others),
-			TEST(new_name_is_not_hidden_by_an_old_denial),
-			TEST(clearing_takes_what_was_named),
-			TEST(closest_apex_is_found),
-			TEST(everything_is_gone_after_clear),
-			TEST(deepest_delegation_is_found),
-			TEST(delegation_is_not_prolonged_by_others),
-			TEST(delegation_ttl_has_limits),
-			TEST(delegation_keeps_what_it_may_only),
-			TEST(get_rr_heeds_rank_and_time),
-			TEST(closed_cache_is_harmless),
+		TEST(weaker_data_do_not_replace_stronger),
+		TEST(weaker_data_do_not_even_refresh),
+		TEST(faulty_and_meta_data_are_skipped),
+		TEST(ttl_is_kept_within_limits),
+		TEST(secure_data_do_not_outlive_their_signature),
+		TEST(ttl_counts_down_and_ends),
+		TEST(stale_data_are_used_if_allowed_but_never_as_secure),
+		TEST(rank_decides_who_may_read),
+		TEST(signatures_come_along),
+		TEST(surplus_signatures_are_dropped),
+		TEST(alias_answers_other_types),
+		TEST(dname_answers_below_with_a_cname_made_here),
+		TEST(endless_dname_gives_no_cname),
+		TEST(any_gets_one_set),
+		TEST(nodata_is_for_exactly_that_question),
+		TEST(nxdomain_covers_what_is_below_only_if_validated),
+		TEST(negative_answer_without_soa_is_not_kept),
+		TEST(negative_ttl_is_an_hour_at_most),
+		TEST(credible_data_and_denials_do_not_yield_to_others),
+		TEST(new_name_is_not_hidden_by_an_old_denial),
+		TEST(clearing_takes_what_was_named),
+		TEST(closest_apex_is_found),
+		TEST(everything_is_gone_after_clear),
+		TEST(deepest_delegation_is_found),
+		TEST(delegation_is_not_prolonged_by_others),
+		TEST(delegation_ttl_has_limits),
+		TEST(delegation_keeps_what_it_may_only),
+		TEST(get_rr_heeds_rank_and_time),
+		TEST(closed_cache_is_harmless),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ static void make_entry(struct cache_entry *entry, knot_rrset_t *rr)
 {
 	static uint8_t soa[] = "\x02ns\x00\x01h\x00\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5";
 	static uint8_t nsec[] = "\x01z\x00\x00\x01\x40";
-	static uint8_t sig[] = "\0\6\5\1\0\0\0\1\0\0\0\2\0\0\0\3\0\1\x01z\x00" "signature";
+	static uint8_t sig[] = "\0\6\5\1\0\0\0\1\0\0\0\2\0\0\0\3\0\1\x01z\x00"
+			       "signature";
 	const uint8_t *rdata[] = {soa, nsec, sig};
 	const size_t len[] = {sizeof(soa) - 1, sizeof(nsec) - 1, sizeof(sig) - 1};
 	const uint16_t types[] = {KNOT_RRTYPE_SOA, KNOT_RRTYPE_NSEC, KNOT_RRTYPE_RRSIG};
@@ -39,13 +40,13 @@ static void make_entry(struct cache_entry *entry, knot_rrset_t *rr)
 		assert_int_equal(knot_rrset_add_rdata(&rr[i], rdata[i], len[i], NULL), 0);
 	}
 	*entry = (struct cache_entry){
-			.time = 1000,
-			.ttl = 60,
-			.rank = KR_RANK_SECURE | KR_RANK_AUTH,
-			.flags = CACHE_FLAG_OPTOUT,
-			.count = 2,
-			.sets = {{(knot_dname_t *)"\x01z", KNOT_RRTYPE_SOA, 60, rr[0].rrs, rr[2].rrs},
-					{NULL, KNOT_RRTYPE_NSEC, 50, rr[1].rrs, rr[2].rrs}},
+		.time = 1000,
+		.ttl = 60,
+		.rank = KR_RANK_SECURE | KR_RANK_AUTH,
+		.flags = CACHE_FLAG_OPTOUT,
+		.count = 2,
+		.sets = {{(knot_dname_t *)"\x01z", KNOT_RRTYPE_SOA, 60, rr[0].rrs, rr[2].rrs},
+			{NULL, KNOT_RRTYPE_NSEC, 50, rr[1].rrs, rr[2].rrs}},
 	};
 }
 
@@ -62,7 +63,8 @@ static size_t encode(uint8_t *bytes, const struct cache_key *key)
 	return size;
 }
 
-static int decode(struct cache_entry *entry, const struct cache_key *key, const void *data, size_t len)
+static int decode(
+	struct cache_entry *entry, const struct cache_key *key, const void *data, size_t len)
 {
 	const knot_db_val_t k = cache_key_val(key), v = {.data = (void *)data, .len = len};
 	return cache_entry_decode(entry, &k, &v);
@@ -94,8 +96,10 @@ static void entry_comes_back_as_it_was(void **state)
 		assert_int_equal(out.sets[i].ttl, in.sets[i].ttl);
 		assert_int_equal(out.sets[i].data.count, in.sets[i].data.count);
 		assert_int_equal(out.sets[i].data.size, in.sets[i].data.size);
-		assert_memory_equal(out.sets[i].data.rdata, in.sets[i].data.rdata, in.sets[i].data.size);
-		assert_memory_equal(out.sets[i].sigs.rdata, in.sets[i].sigs.rdata, in.sets[i].sigs.size);
+		assert_memory_equal(
+			out.sets[i].data.rdata, in.sets[i].data.rdata, in.sets[i].data.size);
+		assert_memory_equal(
+			out.sets[i].sigs.rdata, in.sets[i].sigs.rdata, in.sets[i].sigs.size);
 	}
 	assert_true(knot_dname_is_equal(out.sets[0].owner, in.sets[0].owner));
 	assert_null(out.sets[1].owner);
@@ -200,23 +204,23 @@ static void rdata_has_to_suit_its_type(void **state)
 		uint16_t len;
 		int ret;
 	} cases[] = {
-			{KNOT_RRTYPE_A, "\1\2\3\4", 4, 0},
-			{KNOT_RRTYPE_A, "\1\2\3", 3, -EILSEQ},
-			{KNOT_RRTYPE_A, "\1\2\3\4\5", 5, -EILSEQ},
-			{KNOT_RRTYPE_AAAA, "\1\2\3\4", 4, -EILSEQ},
-			{KNOT_RRTYPE_CNAME, "\1a\0", 3, 0},
-			{KNOT_RRTYPE_CNAME, "\1a", 2, -EILSEQ},
-			{KNOT_RRTYPE_CNAME, "\1a\0x", 4, -EILSEQ},
-			{KNOT_RRTYPE_CNAME, "\x40", 1, -EILSEQ},
-			{KNOT_RRTYPE_CNAME, "\xc0\x0c", 2, -EILSEQ},
-			{KNOT_RRTYPE_CNAME, "", 0, -EILSEQ},
-			{KNOT_RRTYPE_MX, "\0\1\1a\0", 5, 0},
-			{KNOT_RRTYPE_MX, "\0", 1, -EILSEQ},
-			{KNOT_RRTYPE_NAPTR, "\0\1\0\1\1s\1x\1y\1r\0", 13, 0},
-			{KNOT_RRTYPE_NAPTR, "\0\1\0\1\xff", 5, -EILSEQ},
-			{KNOT_RRTYPE_RRSIG, "\0\1", 2, -EILSEQ},
-			{KNOT_RRTYPE_TXT, "\1a", 2, 0},
-			{65280, "", 0, 0},
+		{KNOT_RRTYPE_A, "\1\2\3\4", 4, 0},
+		{KNOT_RRTYPE_A, "\1\2\3", 3, -EILSEQ},
+		{KNOT_RRTYPE_A, "\1\2\3\4\5", 5, -EILSEQ},
+		{KNOT_RRTYPE_AAAA, "\1\2\3\4", 4, -EILSEQ},
+		{KNOT_RRTYPE_CNAME, "\1a\0", 3, 0},
+		{KNOT_RRTYPE_CNAME, "\1a", 2, -EILSEQ},
+		{KNOT_RRTYPE_CNAME, "\1a\0x", 4, -EILSEQ},
+		{KNOT_RRTYPE_CNAME, "\x40", 1, -EILSEQ},
+		{KNOT_RRTYPE_CNAME, "\xc0\x0c", 2, -EILSEQ},
+		{KNOT_RRTYPE_CNAME, "", 0, -EILSEQ},
+		{KNOT_RRTYPE_MX, "\0\1\1a\0", 5, 0},
+		{KNOT_RRTYPE_MX, "\0", 1, -EILSEQ},
+		{KNOT_RRTYPE_NAPTR, "\0\1\0\1\1s\1x\1y\1r\0", 13, 0},
+		{KNOT_RRTYPE_NAPTR, "\0\1\0\1\xff", 5, -EILSEQ},
+		{KNOT_RRTYPE_RRSIG, "\0\1", 2, -EILSEQ},
+		{KNOT_RRTYPE_TXT, "\1a", 2, 0},
+		{65280, "", 0, 0},
 	};
 	struct cache_key key;
 	make_key(&key, "a.");
@@ -224,10 +228,13 @@ static void rdata_has_to_suit_its_type(void **state)
 		knot_rrset_t rr;
 		uint8_t bytes[200];
 		knot_rrset_init(&rr, NULL, cases[i].type, KNOT_CLASS_IN, 1);
-		assert_int_equal(knot_rrset_add_rdata(&rr, (const uint8_t *)cases[i].rdata,
-					 cases[i].len, NULL), 0);
-		struct cache_entry in = {.ttl = 1, .count = 1, .sets = {{.type = cases[i].type,
-								    .data = rr.rrs}}}, out;
+		assert_int_equal(knot_rrset_add_rdata(
+					 &rr, (const uint8_t *)cases[i].rdata, cases[i].len, NULL),
+			0);
+		struct cache_entry in = {.ttl = 1,
+					   .count = 1,
+					   .sets = {{.type = cases[i].type, .data = rr.rrs}}},
+				   out;
 		const ssize_t size = cache_entry_size(&in);
 		cache_entry_encode(&in, &key, bytes, size);
 		assert_int_equal(decode(&out, &key, bytes, size), cases[i].ret);
@@ -241,8 +248,8 @@ static void time_left_survives_clocks(void **state)
 	assert_int_equal(cache_ttl_left(1000, 60, 1059), 1);
 	assert_true(cache_ttl_left(1000, 60, 1060) < 0);
 	assert_true(cache_ttl_left(1000, 60, 5000) < 0);
-	assert_int_equal(cache_ttl_left(1000, 60, 990), 60);	   /* a neighbour's clock */
-	assert_int_equal(cache_ttl_left(1000, 60, 939), INT32_MIN); /* ours went back */
+	assert_int_equal(cache_ttl_left(1000, 60, 990), 60);          /* a neighbour's clock */
+	assert_int_equal(cache_ttl_left(1000, 60, 939), INT32_MIN);   /* ours went back */
 	assert_int_equal(cache_ttl_left(UINT32_MAX - 5, 60, 10), 44); /* 2106 */
 	assert_true(cache_ttl_left(0, UINT32_MAX, 1) == INT32_MAX);
 	assert_true(cache_ttl_left(0, 5, 0x80000000u) < 0);
@@ -251,12 +258,12 @@ static void time_left_survives_clocks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(entry_comes_back_as_it_was),
-			cmocka_unit_test(every_flipped_bit_is_noticed),
-			cmocka_unit_test(cut_and_stretched_entries_are_refused),
-			cmocka_unit_test(hostile_neighbour_with_right_checksum_does_no_harm),
-			cmocka_unit_test(rdata_has_to_suit_its_type),
-			cmocka_unit_test(time_left_survives_clocks),
+		cmocka_unit_test(entry_comes_back_as_it_was),
+		cmocka_unit_test(every_flipped_bit_is_noticed),
+		cmocka_unit_test(cut_and_stretched_entries_are_refused),
+		cmocka_unit_test(hostile_neighbour_with_right_checksum_does_no_harm),
+		cmocka_unit_test(rdata_has_to_suit_its_type),
+		cmocka_unit_test(time_left_survives_clocks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

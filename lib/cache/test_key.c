@@ -18,7 +18,8 @@ static uint32_t rnd(uint32_t below)
 	return (seed >> 33) % below;
 }
 
-/** Few octets, so that prefixes and equal labels are frequent; those that need care are among them. */
+/** Few octets, so that prefixes and equal labels are frequent; those that need care are among them.
+ */
 static uint8_t octet(void)
 {
 	static const uint8_t some[] = {0, 1, 2, '*', 'A', 'a', 'b', 'Z', '[', 0xff};
@@ -113,7 +114,8 @@ static void keys_unpack_to_what_they_were_made_of(void **state)
 		struct cache_key_parts parts;
 		cache_name_init(&enc, name);
 		const uint16_t type = rnd(65536);
-		cache_key_type(&key, &enc, enc.labels, i & 1 ? CACHE_TAG_RR : CACHE_TAG_NODATA, type);
+		cache_key_type(
+			&key, &enc, enc.labels, i & 1 ? CACHE_TAG_RR : CACHE_TAG_NODATA, type);
 		assert_int_equal(cache_key_unpack(&parts, key.data, key.len), 0);
 		assert_int_equal(parts.type, type);
 		assert_true(knot_dname_is_equal(parts.owner, lower));
@@ -143,8 +145,8 @@ static void subtree_is_a_prefix_range(void **state)
 		cache_key_exact(&exact, &ea, ea.labels);
 		cache_key_tag(&key, &eb, eb.labels, CACHE_TAG_DELEG);
 		const knot_db_val_t val = cache_key_val(&key);
-		assert_int_equal(cache_key_is_prefix(&subtree, &val),
-				knot_dname_in_bailiwick(lb, la) >= 0);
+		assert_int_equal(
+			cache_key_is_prefix(&subtree, &val), knot_dname_in_bailiwick(lb, la) >= 0);
 		assert_int_equal(cache_key_is_prefix(&exact, &val), knot_dname_is_equal(la, lb));
 	}
 }
@@ -162,7 +164,7 @@ static void nsec_keys_are_in_canonical_order_of_owners(void **state)
 		cache_name_init(&ea, a);
 		cache_name_init(&eb, b);
 		if (ea.labels < ez.labels || eb.labels < ez.labels || canonical_cmp(a, zone) < 0 ||
-				canonical_cmp(b, zone) < 0)
+			canonical_cmp(b, zone) < 0)
 			continue;
 		cache_key_nsec(&ka, &ea, ez.labels);
 		cache_key_nsec(&kb, &eb, ez.labels);
@@ -221,25 +223,30 @@ static void garbage_is_no_key(void **state)
 		const char *data;
 		size_t len;
 	} cases[] = {
-			{"", 0},
-			{"\x00", 1},
-			{"a", 1},
-			{"a\x00", 2},
-			{"a\x00\x00", 3},	   /* no tag */
-			{"a\x00\x00R\x00", 5},	   /* half a type */
-			{"a\x00\x00R\x00\x01\x02", 7}, /* more than a type */
-			{"a\x00\x00q\x00\x01", 6}, /* no such tag */
-			{"A\x00\x00R\x00\x01", 6}, /* upper case */
-			{"\x01\x00\x00R\x00\x01", 6}, /* escape of nothing */
-			{"\x01\x03\x00\x00R\x00\x01", 7}, /* no such escape */
-			{"a\x00\x00" "1b", 5}, /* open label */
-			{"a\x00\x00" "3abc", 7}, /* short hash */
-			{"\xffVERSION", 8},
+		{"", 0},
+		{"\x00", 1},
+		{"a", 1},
+		{"a\x00", 2},
+		{"a\x00\x00", 3},                 /* no tag */
+		{"a\x00\x00R\x00", 5},            /* half a type */
+		{"a\x00\x00R\x00\x01\x02", 7},    /* more than a type */
+		{"a\x00\x00q\x00\x01", 6},        /* no such tag */
+		{"A\x00\x00R\x00\x01", 6},        /* upper case */
+		{"\x01\x00\x00R\x00\x01", 6},     /* escape of nothing */
+		{"\x01\x03\x00\x00R\x00\x01", 7}, /* no such escape */
+		{"a\x00\x00"
+		 "1b",
+			5}, /* open label */
+		{"a\x00\x00"
+		 "3abc",
+			7}, /* short hash */
+		{"\xffVERSION", 8},
 	};
 	struct cache_key_parts parts;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); ++i)
-		assert_int_equal(cache_key_unpack(&parts, (const uint8_t *)cases[i].data, cases[i].len),
-				kr_error(EILSEQ));
+		assert_int_equal(
+			cache_key_unpack(&parts, (const uint8_t *)cases[i].data, cases[i].len),
+			kr_error(EILSEQ));
 	uint8_t bytes[CACHE_KEY_MAX + 1];
 	for (int i = 0; i < ROUNDS; ++i) {
 		const size_t len = rnd(sizeof(bytes) + 1);
@@ -247,19 +254,19 @@ static void garbage_is_no_key(void **state)
 			bytes[j] = rnd(3) ? octet() : rnd(256);
 		if (cache_key_unpack(&parts, bytes, len) == 0)
 			assert_true(knot_dname_wire_check(parts.owner,
-						    parts.owner + sizeof(parts.owner), NULL) > 0);
+					    parts.owner + sizeof(parts.owner), NULL) > 0);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(key_order_is_canonical_order),
-			cmocka_unit_test(keys_unpack_to_what_they_were_made_of),
-			cmocka_unit_test(subtree_is_a_prefix_range),
-			cmocka_unit_test(nsec_keys_are_in_canonical_order_of_owners),
-			cmocka_unit_test(longest_names_fit),
-			cmocka_unit_test(garbage_is_no_key),
+		cmocka_unit_test(key_order_is_canonical_order),
+		cmocka_unit_test(keys_unpack_to_what_they_were_made_of),
+		cmocka_unit_test(subtree_is_a_prefix_range),
+		cmocka_unit_test(nsec_keys_are_in_canonical_order_of_owners),
+		cmocka_unit_test(longest_names_fit),
+		cmocka_unit_test(garbage_is_no_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

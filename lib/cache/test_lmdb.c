@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The store under faults: F-01 to F-15 as far as they can be had without a daemon. Full numbers of rounds:
- * set KR_TEST_ROUNDS. */
+/* The store under faults: F-01 to F-15 as far as they can be had without a daemon. Full numbers of
+ * rounds: set KR_TEST_ROUNDS. */
 #include "lib/cache/test_util.h"
 
 #include <fcntl.h>
@@ -54,7 +54,7 @@ static int check_truth(struct fixture *f, int i)
 	if (kr_cache_peek_exact(&f->cache, dname(f, name), A, &p) != 0)
 		return 0;
 	if (p.ttl != 5000 || p.rank != INSECURE || kr_cache_materialize(&rrs, &p, &f->pool) != 6 ||
-			rrs.rdata->data[3] != (uint8_t)i)
+		rrs.rdata->data[3] != (uint8_t)i)
 		_exit(WRONG_ANSWER);
 	return 1;
 }
@@ -143,7 +143,8 @@ static void turn_sees_its_own_writes(void **state)
 	assert_int_equal(check_truth(f, 1), 0);
 	assert_int_equal(f->cache.stats.commit, commits); /* nothing was written so far */
 	knot_db_val_t keyval[NAMES + 1][2];
-	assert_int_equal(kr_cache_match(&f->cache, dname(f, "x."), false, keyval, NAMES + 1), NAMES - 1);
+	assert_int_equal(
+		kr_cache_match(&f->cache, dname(f, "x."), false, keyval, NAMES + 1), NAMES - 1);
 	assert_int_equal(kr_cache_match(&f->cache, dname(f, "new."), false, keyval, 5), 1);
 	assert_int_equal(kr_cache_commit(&f->cache), 0);
 	assert_int_equal(f->cache.stats.commit, commits + 1);
@@ -166,8 +167,8 @@ static void reserved_room_is_written(void **state)
 	key = (knot_db_val_t){.data = "key", .len = 3};
 	assert_int_equal(f->cache.api->read_leq(f->cache.db, &f->cache.stats, &key, &got), 0);
 	key = (knot_db_val_t){.data = "A", .len = 1};
-	assert_int_equal(f->cache.api->read_leq(f->cache.db, &f->cache.stats, &key, &got),
-			kr_error(ENOENT));
+	assert_int_equal(
+		f->cache.api->read_leq(f->cache.db, &f->cache.stats, &key, &got), kr_error(ENOENT));
 	assert_in_range(f->cache.api->usage_percent(f->cache.db) * 1000, 1, 100000);
 }
 
@@ -186,7 +187,8 @@ static void damaged_value_is_dropped_and_counted(void **state)
 	assert_int_equal(check_truth(f, 1), 0);
 	assert_int_equal(f->cache.corrupt, 1);
 	assert_int_equal(kr_cache_commit(&f->cache), 0);
-	assert_int_equal(f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), kr_error(ENOENT));
+	assert_int_equal(
+		f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), kr_error(ENOENT));
 	assert_int_equal(count_truths(f), NAMES - 1);
 }
 
@@ -232,14 +234,31 @@ static void file_that_is_no_cache_is_replaced(void **state)
 		fill(f);
 		kr_cache_close(&f->cache);
 		switch (how) {
-		case 0: cut_file(f, 0); break;
-		case 1: cut_file(f, 1); break;
-		case 2: cut_file(f, 4095); break;
-		case 3: cut_file(f, 4096); break;
-		case 4: cut_file(f, 8192); break;
-		case 5: cut_file(f, 6 * 4096 - 1); break;
-		case 6: overwrite(f, 0, noise, sizeof(noise)); break;
-		case 7: memset(noise, 0, 8192); overwrite(f, 0, noise, 8192); break;
+		case 0:
+			cut_file(f, 0);
+			break;
+		case 1:
+			cut_file(f, 1);
+			break;
+		case 2:
+			cut_file(f, 4095);
+			break;
+		case 3:
+			cut_file(f, 4096);
+			break;
+		case 4:
+			cut_file(f, 8192);
+			break;
+		case 5:
+			cut_file(f, 6 * 4096 - 1);
+			break;
+		case 6:
+			overwrite(f, 0, noise, sizeof(noise));
+			break;
+		case 7:
+			memset(noise, 0, 8192);
+			overwrite(f, 0, noise, 8192);
+			break;
 		case 8: /* version of the LMDB format, in both meta pages */
 			overwrite(f, 16 + 4, "\x07", 1);
 			overwrite(f, 4096 + 16 + 4, "\x07", 1);
@@ -395,12 +414,14 @@ static void full_store_is_emptied_and_goes_on(void **state)
 		snprintf(name, sizeof(name), "big%d.", i);
 		insert(f, rrset(f, name, 65280, 60, big, sizeof(big)), INSECURE);
 		assert_int_equal(kr_cache_commit(&f->cache), 0);
-		assert_int_equal(ttl_of(f, name, 65280), 60); /* what was being written is not lost */
+		assert_int_equal(
+			ttl_of(f, name, 65280), 60); /* what was being written is not lost */
 		if (f->cache.full != last_full) {
 			last_full = f->cache.full;
 			/* the version is there again */
 			knot_db_val_t k = {.data = "\xffVERSION", .len = 8}, v;
-			assert_int_equal(f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), 0);
+			assert_int_equal(
+				f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), 0);
 		}
 		mp_flush(f->pool.ctx);
 	}
@@ -608,7 +629,8 @@ static void enlarged_file_is_adopted(void **state)
 	struct fixture *f = *state;
 	fill(f);
 	assert_int_equal(in_child(f, enlarge_it), 0);
-	assert_int_equal(count_truths(f), NAMES); /* does not see the size yet, must not fall over */
+	assert_int_equal(
+		count_truths(f), NAMES); /* does not see the size yet, must not fall over */
 	kr_cache_commit(&f->cache);
 	assert_int_equal(kr_cache_check_health(&f->cache), 0);
 	assert_int_equal(f->cache.api->get_maxsize(f->cache.db), 16 << 20);
@@ -643,7 +665,8 @@ static int open_in_new_namespace(struct fixture *f)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct kr_cdb_opts opts = {.path = f->dir, .maxsize = 4 << 20};
-		/* /proc is that of the old namespace unless it is mounted anew, but ns links are right */
+		/* /proc is that of the old namespace unless it is mounted anew, but ns links are
+		 * right */
 		_exit(kr_cache_open(&f->cache, NULL, &opts, NULL) == kr_error(EBUSY) ? 0 : 1);
 	}
 	int status;
@@ -668,25 +691,25 @@ static void other_pid_namespace_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(files_have_their_modes),
-			TEST(bad_places_are_errors),
-			TEST(contents_survive_reopening),
-			TEST(turn_sees_its_own_writes),
-			TEST(reserved_room_is_written),
-			TEST(damaged_value_is_dropped_and_counted),
-			TEST(other_version_is_cleared),
-			TEST(file_that_is_no_cache_is_replaced),
-			TEST(damaged_file_costs_one_process_at_most),
-			TEST(process_on_a_cut_file_removes_it_and_goes),
-			TEST(full_store_is_emptied_and_goes_on),
-			TEST(full_store_with_a_stopped_reader_is_replaced),
-			TEST(dead_readers_are_cleared),
-			TEST(kill_at_any_moment_does_no_harm),
-			TEST(others_see_what_is_written),
-			TEST(replaced_file_is_noticed),
-			TEST(enlarged_file_is_adopted),
-			TEST(removed_directory_is_survived),
-			TEST(other_pid_namespace_is_refused),
+		TEST(files_have_their_modes),
+		TEST(bad_places_are_errors),
+		TEST(contents_survive_reopening),
+		TEST(turn_sees_its_own_writes),
+		TEST(reserved_room_is_written),
+		TEST(damaged_value_is_dropped_and_counted),
+		TEST(other_version_is_cleared),
+		TEST(file_that_is_no_cache_is_replaced),
+		TEST(damaged_file_costs_one_process_at_most),
+		TEST(process_on_a_cut_file_removes_it_and_goes),
+		TEST(full_store_is_emptied_and_goes_on),
+		TEST(full_store_with_a_stopped_reader_is_replaced),
+		TEST(dead_readers_are_cleared),
+		TEST(kill_at_any_moment_does_no_harm),
+		TEST(others_see_what_is_written),
+		TEST(replaced_file_is_noticed),
+		TEST(enlarged_file_is_adopted),
+		TEST(removed_directory_is_survived),
+		TEST(other_pid_namespace_is_refused),
 	};
 	kr_log_level_set(getenv("V") ? LOG_DEBUG : LOG_CRIT);
 	cmocka_set_test_filter(getenv("T"));

@@ -10,18 +10,22 @@
 /* ---- NSEC ---- */
 
 /**
- * Zone z.: apex, b, *.c (A MX), d with e.d below it, s (delegation), x. The records form a whole chain.
+ * Zone z.: apex, b, *.c (A MX), d with e.d below it, s (delegation), x. The records form a whole
+ * chain.
  */
 static void load_nsec_zone(struct fixture *f)
 {
-	const uint16_t *apex = TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA, KNOT_RRTYPE_RRSIG, KNOT_RRTYPE_NSEC);
+	const uint16_t *apex =
+		TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA, KNOT_RRTYPE_RRSIG, KNOT_RRTYPE_NSEC);
 	const uint16_t *host = TYPES(A, KNOT_RRTYPE_RRSIG, KNOT_RRTYPE_NSEC);
 	insert_signed(f, rr_soa(f, "z.", 300), "z.");
 	insert_signed(f, rr_nsec(f, "z.", "b.z.", 300, apex), "z.");
 	insert_signed(f, rr_nsec(f, "b.z.", "*.c.z.", 300, host), "z.");
-	insert_signed(f, rr_nsec(f, "*.c.z.", "e.d.z.", 300, TYPES(A, MX, KNOT_RRTYPE_RRSIG)), "z.");
+	insert_signed(
+		f, rr_nsec(f, "*.c.z.", "e.d.z.", 300, TYPES(A, MX, KNOT_RRTYPE_RRSIG)), "z.");
 	insert_signed(f, rr_nsec(f, "e.d.z.", "s.z.", 300, host), "z.");
-	insert_signed(f, rr_nsec(f, "s.z.", "x.z.", 300, TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_RRSIG)), "z.");
+	insert_signed(
+		f, rr_nsec(f, "s.z.", "x.z.", 300, TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_RRSIG)), "z.");
 	insert_signed(f, rr_nsec(f, "x.z.", "z.", 300, host), "z.");
 }
 
@@ -39,14 +43,14 @@ static void nsec_denies_names_it_spans(void **state)
 		const char *name;
 		unsigned nsecs;
 	} cases[] = {
-			{"a.z.", 1},	 /* wildcard in the same span */
-			{"m.z.", 2},
-			{"n.m.z.", 2},
-			{"zz.z.", 2},	 /* behind the last one */
-			{"bb.z.", 2},
-			{"b.b.z.", 1},
-			{"f.d.z.", 2},
-			{"y.x.z.", 1},
+		{"a.z.", 1}, /* wildcard in the same span */
+		{"m.z.", 2},
+		{"n.m.z.", 2},
+		{"zz.z.", 2}, /* behind the last one */
+		{"bb.z.", 2},
+		{"b.b.z.", 1},
+		{"f.d.z.", 2},
+		{"y.x.z.", 1},
 	};
 	struct fixture *f = *state;
 	struct cache_answer answer;
@@ -72,8 +76,13 @@ static void nsec_denies_types(void **state)
 		const char *name;
 		uint16_t type;
 	} cases[] = {
-			{"b.z.", MX}, {"z.", MX}, {"d.z.", A} /* empty non-terminal */, {"c.z.", A},
-			{"q.c.z.", KNOT_RRTYPE_TXT} /* wildcard */, {"s.z.", KNOT_RRTYPE_DS}, {"*.c.z.", 16},
+		{"b.z.", MX},
+		{"z.", MX},
+		{"d.z.", A} /* empty non-terminal */,
+		{"c.z.", A},
+		{"q.c.z.", KNOT_RRTYPE_TXT} /* wildcard */,
+		{"s.z.", KNOT_RRTYPE_DS},
+		{"*.c.z.", 16},
 	};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		assert_int_equal(peek(f, cases[i].name, cases[i].type, &answer), 0);
@@ -89,15 +98,15 @@ static void nsec_says_nothing_about_other_things(void **state)
 		const char *name;
 		uint16_t type;
 	} cases[] = {
-			{"b.z.", A},	   /* it exists, we just do not have it */
-			{"s.z.", A},	   /* the child knows */
-			{"www.s.z.", A},
-			{"www.s.z.", KNOT_RRTYPE_DS},
-			{"z.", KNOT_RRTYPE_DS}, /* the parent knows */
-			{"q.c.z.", A},	   /* wildcard exists, data not known */
-			{"y.", A},
-			{"a.y.", A},
-			{"zz.", A},
+		{"b.z.", A}, /* it exists, we just do not have it */
+		{"s.z.", A}, /* the child knows */
+		{"www.s.z.", A},
+		{"www.s.z.", KNOT_RRTYPE_DS},
+		{"z.", KNOT_RRTYPE_DS}, /* the parent knows */
+		{"q.c.z.", A},          /* wildcard exists, data not known */
+		{"y.", A},
+		{"a.y.", A},
+		{"zz.", A},
 	};
 	struct fixture *f = *state;
 	struct cache_answer answer;
@@ -121,7 +130,8 @@ static void wildcard_is_expanded_with_its_proof(void **state)
 	assert_int_equal(answer.rr[0].rrs.rdata->data[3], 9);
 	assert_int_equal(answer.rr[0].ttl, 200);
 	assert_int_equal(count_type(&answer, KNOT_RRTYPE_NSEC), 1);
-	assert_int_equal(peek(f, "q.r.c.z.", MX, &answer), kr_error(ENOENT)); /* exists, not known */
+	assert_int_equal(
+		peek(f, "q.r.c.z.", MX, &answer), kr_error(ENOENT)); /* exists, not known */
 }
 
 static void wildcard_answer_is_kept_under_the_wildcard(void **state)
@@ -131,13 +141,13 @@ static void wildcard_answer_is_kept_under_the_wildcard(void **state)
 	knot_rrset_t *rr = rr_a(f, "q.c.z.", 200, 9);
 	knot_rrset_t *nsec = rr_nsec(f, "*.c.z.", "e.d.z.", 300, TYPES(A, KNOT_RRTYPE_RRSIG));
 	struct cache_message msg = {
-			.name = rr->owner,
-			.type = A,
-			.now = NOW,
-			.answer = {{rr, rr_sig_until(f, rr, "z.", 2, 300, NOW + 5000), SECURE}},
-			.answer_count = 1,
-			.authority = {{nsec, rr_sig(f, nsec, "z."), SECURE}},
-			.authority_count = 1,
+		.name = rr->owner,
+		.type = A,
+		.now = NOW,
+		.answer = {{rr, rr_sig_until(f, rr, "z.", 2, 300, NOW + 5000), SECURE}},
+		.answer_count = 1,
+		.authority = {{nsec, rr_sig(f, nsec, "z."), SECURE}},
+		.authority_count = 1,
 	};
 	assert_int_equal(cache_stash(&f->cache, &msg), 0);
 	assert_int_equal(ttl_of(f, "q.c.z.", A), 0);
@@ -173,8 +183,10 @@ static void proof_needs_live_secure_records(void **state)
 	kr_cache_clear(&f->cache);
 	knot_rrset_t *nsec = rr_nsec(f, "z.", "b.z.", 300, TYPES(KNOT_RRTYPE_SOA));
 	insert_signed(f, rr_soa(f, "z.", 300), "z.");
-	assert_int_equal(kr_cache_insert_rr(&f->cache, nsec, rr_sig(f, nsec, "z."), INSECURE, NOW, true), 0);
-	assert_int_equal(kr_cache_insert_rr(&f->cache, nsec, rr_sig(f, nsec, "z."), SECURE, NOW, false), 0);
+	assert_int_equal(
+		kr_cache_insert_rr(&f->cache, nsec, rr_sig(f, nsec, "z."), INSECURE, NOW, true), 0);
+	assert_int_equal(
+		kr_cache_insert_rr(&f->cache, nsec, rr_sig(f, nsec, "z."), SECURE, NOW, false), 0);
 	assert_int_equal(kr_cache_insert_rr(&f->cache, nsec, NULL, SECURE, NOW, true), 0);
 	assert_int_equal(peek(f, "a.z.", A, &answer), kr_error(ENOENT));
 }
@@ -187,8 +199,8 @@ static void proof_lives_an_hour_at_most(void **state)
 	insert_signed(f, rr_nsec(f, "z.", "b.z.", 80000, TYPES(KNOT_RRTYPE_SOA)), "z.");
 	assert_int_equal(peek(f, "a.z.", A, &answer), 0);
 	assert_int_equal(answer.rr[0].ttl, KR_TTL_NEG_MAX_S);
-	assert_int_equal(peek_at(f, "a.z.", A, NOW + KR_TTL_NEG_MAX_S, INSECURE, &answer),
-			kr_error(ENOENT));
+	assert_int_equal(
+		peek_at(f, "a.z.", A, NOW + KR_TTL_NEG_MAX_S, INSECURE, &answer), kr_error(ENOENT));
 }
 
 static void records_made_for_one_question_are_left_out(void **state)
@@ -196,16 +208,19 @@ static void records_made_for_one_question_are_left_out(void **state)
 	struct fixture *f = *state;
 	knot_dname_t *owner = dname(f, "a.z.");
 	const knot_rrset_t *black = rr_nsec(f, "a.z.", "\\000.a.z.", 300, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, black, rr_sig(f, black, "z."), dname(f, "z."), NOW), 1);
+	assert_int_equal(
+		cache_insert_proof(&f->cache, black, rr_sig(f, black, "z."), dname(f, "z."), NOW),
+		1);
 	/* so the whole answer has to be kept */
 	knot_rrset_t *soa = rr_soa(f, "z.", 300);
 	struct cache_message msg = {
-			.name = owner,
-			.type = MX,
-			.is_negative = true,
-			.now = NOW,
-			.authority = {{soa, rr_sig(f, soa, "z."), SECURE}, {black, rr_sig(f, black, "z."), SECURE}},
-			.authority_count = 2,
+		.name = owner,
+		.type = MX,
+		.is_negative = true,
+		.now = NOW,
+		.authority = {{soa, rr_sig(f, soa, "z."), SECURE},
+			{black, rr_sig(f, black, "z."), SECURE}},
+		.authority_count = 2,
 	};
 	struct cache_answer answer;
 	assert_int_equal(cache_stash(&f->cache, &msg), 0);
@@ -218,12 +233,15 @@ static void expanded_or_foreign_nsec_is_left_out(void **state)
 {
 	struct fixture *f = *state;
 	const knot_rrset_t *rr = rr_nsec(f, "a.c.z.", "e.z.", 300, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, rr, rr_sig_until(f, rr, "z.", 2, 300, NOW + 50),
-				 dname(f, "z."), NOW), 1); /* *.c.z. */
+	assert_int_equal(cache_insert_proof(&f->cache, rr,
+				 rr_sig_until(f, rr, "z.", 2, 300, NOW + 50), dname(f, "z."), NOW),
+		1); /* *.c.z. */
 	rr = rr_nsec(f, "a.z.", "a.y.", 300, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
+	assert_int_equal(
+		cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
 	rr = rr_nsec(f, "a.y.", "b.z.", 300, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
+	assert_int_equal(
+		cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
 }
 
 static void deep_names_are_asked_upstream(void **state)
@@ -231,8 +249,10 @@ static void deep_names_are_asked_upstream(void **state)
 	struct fixture *f = *state;
 	struct cache_answer answer;
 	load_nsec_zone(f);
-	assert_int_equal(peek(f, "1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.m.z.", A, &answer), 0); /* 16 below */
-	assert_int_equal(peek(f, "0.1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.m.z.", A, &answer), kr_error(ENOENT));
+	assert_int_equal(
+		peek(f, "1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.m.z.", A, &answer), 0); /* 16 below */
+	assert_int_equal(
+		peek(f, "0.1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.m.z.", A, &answer), kr_error(ENOENT));
 	const uint64_t reads = f->cache.stats.read_leq;
 	assert_int_equal(peek(f, "a.b.d.z.", A, &answer), 0);
 	assert_true(f->cache.stats.read_leq - reads <= 2);
@@ -245,13 +265,14 @@ static void negative_answer_with_nsec_is_not_kept_twice(void **state)
 	knot_rrset_t *soa = rr_soa(f, "z.", 300);
 	knot_rrset_t *nsec = rr_nsec(f, "z.", "n.z.", 300, TYPES(KNOT_RRTYPE_SOA));
 	struct cache_message msg = {
-			.name = dname(f, "m.z."),
-			.type = A,
-			.rcode = KNOT_RCODE_NXDOMAIN,
-			.is_negative = true,
-			.now = NOW,
-			.authority = {{soa, rr_sig(f, soa, "z."), SECURE}, {nsec, rr_sig(f, nsec, "z."), SECURE}},
-			.authority_count = 2,
+		.name = dname(f, "m.z."),
+		.type = A,
+		.rcode = KNOT_RCODE_NXDOMAIN,
+		.is_negative = true,
+		.now = NOW,
+		.authority = {{soa, rr_sig(f, soa, "z."), SECURE},
+			{nsec, rr_sig(f, nsec, "z."), SECURE}},
+		.authority_count = 2,
 	};
 	assert_int_equal(cache_stash(&f->cache, &msg), 0);
 	knot_db_val_t keyval[10][2];
@@ -288,14 +309,15 @@ static void base32(char *to, const uint8_t *hash)
 	for (int i = 0; i < 32; ++i) {
 		int digit = 0;
 		for (int bit = 0; bit < 5; ++bit)
-			digit = digit << 1 | (hash[(i * 5 + bit) / 8] >> (7 - (i * 5 + bit) % 8) & 1);
+			digit = digit << 1 |
+				(hash[(i * 5 + bit) / 8] >> (7 - (i * 5 + bit) % 8) & 1);
 		to[i] = "0123456789abcdefghijklmnopqrstuv"[digit];
 	}
 	to[32] = '\0';
 }
 
 static knot_rrset_t *rr_nsec3(struct fixture *f, const uint8_t *owner, const uint8_t *next,
-		uint16_t iterations, bool optout, const uint16_t *types)
+	uint16_t iterations, bool optout, const uint16_t *types)
 {
 	char name[64];
 	uint8_t rdata[80] = {1, optout, iterations >> 8, iterations & 0xff, 2, 0xab, 0xcd, 20};
@@ -321,12 +343,12 @@ static int host_cmp(const void *a, const void *b)
 static void load_nsec3_zone(struct fixture *f, uint16_t iterations, bool optout)
 {
 	struct host hosts[] = {
-			{"z.", TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA)},
-			{"b.z.", TYPES(A)},
-			{"c.z.", TYPES(0)},
-			{"*.c.z.", TYPES(A)},
-			{"s.z.", TYPES(KNOT_RRTYPE_NS)},
-			{"x.z.", TYPES(A)},
+		{"z.", TYPES(KNOT_RRTYPE_NS, KNOT_RRTYPE_SOA)},
+		{"b.z.", TYPES(A)},
+		{"c.z.", TYPES(0)},
+		{"*.c.z.", TYPES(A)},
+		{"s.z.", TYPES(KNOT_RRTYPE_NS)},
+		{"x.z.", TYPES(A)},
 	};
 	const size_t count = KR_COUNT_OF(hosts);
 	for (size_t i = 0; i < count; ++i)
@@ -334,8 +356,10 @@ static void load_nsec3_zone(struct fixture *f, uint16_t iterations, bool optout)
 	qsort(hosts, count, sizeof(*hosts), host_cmp);
 	insert_signed(f, rr_soa(f, "z.", 300), "z.");
 	for (size_t i = 0; i < count; ++i)
-		insert_signed(f, rr_nsec3(f, hosts[i].hash, hosts[(i + 1) % count].hash, iterations,
-					 optout, hosts[i].types), "z.");
+		insert_signed(f,
+			rr_nsec3(f, hosts[i].hash, hosts[(i + 1) % count].hash, iterations, optout,
+				hosts[i].types),
+			"z.");
 }
 
 /** Names around the whole circle of hashes, so the wrap-around record gets its share. */
@@ -385,7 +409,8 @@ static void nsec3_denies_types(void **state)
 	static const struct {
 		const char *name;
 		uint16_t type;
-	} cases[] = {{"b.z.", MX}, {"z.", MX}, {"c.z.", A}, {"q.c.z.", MX}, {"s.z.", KNOT_RRTYPE_DS}};
+	} cases[] = {
+		{"b.z.", MX}, {"z.", MX}, {"c.z.", A}, {"q.c.z.", MX}, {"s.z.", KNOT_RRTYPE_DS}};
 	for (size_t i = 0; i < KR_COUNT_OF(cases); ++i) {
 		assert_int_equal(peek(f, cases[i].name, cases[i].type, &answer), 0);
 		assert_int_equal(answer.rcode, KNOT_RCODE_NOERROR);
@@ -508,10 +533,12 @@ static void minimal_nsec3_is_left_out(void **state)
 	from[19] = 0x10;
 	to[19] = 0x12;
 	const knot_rrset_t *rr = rr_nsec3(f, from, to, 0, false, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
+	assert_int_equal(
+		cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
 	to[19] = 0x13;
 	rr = rr_nsec3(f, from, to, 0, false, TYPES(A));
-	assert_int_equal(cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 0);
+	assert_int_equal(
+		cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
@@ -519,27 +546,27 @@ static void minimal_nsec3_is_left_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(nsec_denies_names_it_spans),
-			TEST(nsec_denies_types),
-			TEST(nsec_says_nothing_about_other_things),
-			TEST(wildcard_is_expanded_with_its_proof),
-			TEST(wildcard_answer_is_kept_under_the_wildcard),
-			TEST(wildcard_alias_is_expanded),
-			TEST(proof_needs_live_secure_records),
-			TEST(proof_lives_an_hour_at_most),
-			TEST(records_made_for_one_question_are_left_out),
-			TEST(expanded_or_foreign_nsec_is_left_out),
-			TEST(deep_names_are_asked_upstream),
-			TEST(negative_answer_with_nsec_is_not_kept_twice),
-			TEST(nsec3_denies_all_names_that_are_not_there),
-			TEST(hash_below_the_first_owner_is_covered_by_the_last_record),
-			TEST(nsec3_denies_types),
-			TEST(optout_denies_no_name),
-			TEST(costly_chains_are_left_alone),
-			TEST(missing_record_leaves_the_question_open),
-			TEST(chains_of_other_parameters_do_not_mix),
-			TEST(zone_may_go_from_nsec_to_nsec3),
-			TEST(minimal_nsec3_is_left_out),
+		TEST(nsec_denies_names_it_spans),
+		TEST(nsec_denies_types),
+		TEST(nsec_says_nothing_about_other_things),
+		TEST(wildcard_is_expanded_with_its_proof),
+		TEST(wildcard_answer_is_kept_under_the_wildcard),
+		TEST(wildcard_alias_is_expanded),
+		TEST(proof_needs_live_secure_records),
+		TEST(proof_lives_an_hour_at_most),
+		TEST(records_made_for_one_question_are_left_out),
+		TEST(expanded_or_foreign_nsec_is_left_out),
+		TEST(deep_names_are_asked_upstream),
+		TEST(negative_answer_with_nsec_is_not_kept_twice),
+		TEST(nsec3_denies_all_names_that_are_not_there),
+		TEST(hash_below_the_first_owner_is_covered_by_the_last_record),
+		TEST(nsec3_denies_types),
+		TEST(optout_denies_no_name),
+		TEST(costly_chains_are_left_alone),
+		TEST(missing_record_leaves_the_question_open),
+		TEST(chains_of_other_parameters_do_not_mix),
+		TEST(zone_may_go_from_nsec_to_nsec3),
+		TEST(minimal_nsec3_is_left_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ static inline knot_dname_t *dname(struct fixture *f, const char *text)
 }
 
 static inline knot_rrset_t *rrset(struct fixture *f, const char *owner, uint16_t type, uint32_t ttl,
-		const void *rdata, uint16_t len)
+	const void *rdata, uint16_t len)
 {
 	knot_rrset_t *rr = knot_rrset_new(dname(f, owner), type, KNOT_CLASS_IN, ttl, &f->pool);
 	assert_int_equal(knot_rrset_add_rdata(rr, rdata, len, &f->pool), 0);
@@ -92,8 +92,8 @@ static inline knot_rrset_t *rr_a(struct fixture *f, const char *owner, uint32_t 
 }
 
 /** CNAME, DNAME, NS... */
-static inline knot_rrset_t *rr_name(struct fixture *f, const char *owner, uint16_t type, uint32_t ttl,
-		const char *target)
+static inline knot_rrset_t *rr_name(
+	struct fixture *f, const char *owner, uint16_t type, uint32_t ttl, const char *target)
 {
 	knot_dname_t *to = dname(f, target);
 	return rrset(f, owner, type, ttl, to, knot_dname_size(to));
@@ -119,8 +119,8 @@ static inline size_t bitmap(uint8_t *to, const uint16_t *types)
 
 #define TYPES(...) ((const uint16_t[]){__VA_ARGS__, 0})
 
-static inline knot_rrset_t *rr_nsec(struct fixture *f, const char *owner, const char *next, uint32_t ttl,
-		const uint16_t *types)
+static inline knot_rrset_t *rr_nsec(
+	struct fixture *f, const char *owner, const char *next, uint32_t ttl, const uint16_t *types)
 {
 	uint8_t rdata[KNOT_DNAME_MAXLEN + 34];
 	knot_dname_t *to = dname(f, next);
@@ -131,8 +131,8 @@ static inline knot_rrset_t *rr_nsec(struct fixture *f, const char *owner, const 
 }
 
 /** A signature that only looks like one. @param labels -1 = those of the owner */
-static inline knot_rrset_t *rr_sig_until(struct fixture *f, const knot_rrset_t *rr, const char *signer,
-		int labels, uint32_t orig_ttl, uint32_t until)
+static inline knot_rrset_t *rr_sig_until(struct fixture *f, const knot_rrset_t *rr,
+	const char *signer, int labels, uint32_t orig_ttl, uint32_t until)
 {
 	uint8_t rdata[18 + KNOT_DNAME_MAXLEN + 32] = {0};
 	knot_dname_t *zone = dname(f, signer);
@@ -145,8 +145,10 @@ static inline knot_rrset_t *rr_sig_until(struct fixture *f, const knot_rrset_t *
 	knot_wire_write_u32(rdata + 8, until);
 	knot_wire_write_u32(rdata + 12, NOW - 1000);
 	memcpy(rdata + 18, zone, knot_dname_size(zone));
-	knot_rrset_t *sig = knot_rrset_new(rr->owner, KNOT_RRTYPE_RRSIG, KNOT_CLASS_IN, rr->ttl, &f->pool);
-	assert_int_equal(knot_rrset_add_rdata(sig, rdata, 18 + knot_dname_size(zone) + 32, &f->pool), 0);
+	knot_rrset_t *sig =
+		knot_rrset_new(rr->owner, KNOT_RRTYPE_RRSIG, KNOT_CLASS_IN, rr->ttl, &f->pool);
+	assert_int_equal(
+		knot_rrset_add_rdata(sig, rdata, 18 + knot_dname_size(zone) + 32, &f->pool), 0);
 	return sig;
 }
 
@@ -162,25 +164,27 @@ static inline void insert(struct fixture *f, const knot_rrset_t *rr, uint8_t ran
 
 static inline void insert_signed(struct fixture *f, const knot_rrset_t *rr, const char *zone)
 {
-	assert_int_equal(kr_cache_insert_rr(&f->cache, rr, rr_sig(f, rr, zone), SECURE, NOW, true), 0);
+	assert_int_equal(
+		kr_cache_insert_rr(&f->cache, rr, rr_sig(f, rr, zone), SECURE, NOW, true), 0);
 }
 
 /** Ask as a validating client would. @return 0 or kr_error(ENOENT) */
 static inline int peek_at(struct fixture *f, const char *name, uint16_t type, uint32_t now,
-		uint8_t min_rank, struct cache_answer *answer)
+	uint8_t min_rank, struct cache_answer *answer)
 {
 	const struct cache_question q = {
-			.name = dname(f, name),
-			.type = type,
-			.min_rank = min_rank,
-			.may_prove = true,
-			.now = now,
-			.pool = &f->pool,
+		.name = dname(f, name),
+		.type = type,
+		.min_rank = min_rank,
+		.may_prove = true,
+		.now = now,
+		.pool = &f->pool,
 	};
 	return cache_peek(&f->cache, &q, answer);
 }
 
-static inline int peek(struct fixture *f, const char *name, uint16_t type, struct cache_answer *answer)
+static inline int peek(
+	struct fixture *f, const char *name, uint16_t type, struct cache_answer *answer)
 {
 	return peek_at(f, name, type, NOW, INSECURE, answer);
 }

@@ -17,7 +17,8 @@ static bool make_size(int fd)
 	if (fstat(fd, &st) != 0)
 		return false;
 	return st.st_size == CACHE_USAGE_SLOTS ||
-	       (ftruncate(fd, CACHE_USAGE_SLOTS) == 0 && posix_fallocate(fd, 0, CACHE_USAGE_SLOTS) == 0);
+	       (ftruncate(fd, CACHE_USAGE_SLOTS) == 0 &&
+		       posix_fallocate(fd, 0, CACHE_USAGE_SLOTS) == 0);
 }
 
 uint8_t *cache_usage_open(const char *dir)

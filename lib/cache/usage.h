@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * How often entries were used lately, shared by all processes on a cache directory: one small counter for
- * each hash of a key, in a mapped file of fixed size. Counting is a byte store without lock; a lost count
- * does no harm. The garbage collector reads the counters and halves them as time goes by, so that names in
- * demand survive floods of names that nobody asks for twice (A-32).
+ * How often entries were used lately, shared by all processes on a cache directory: one small
+ * counter for each hash of a key, in a mapped file of fixed size. Counting is a byte store without
+ * lock; a lost count does no harm. The garbage collector reads the counters and halves them as time
+ * goes by, so that names in demand survive floods of names that nobody asks for twice (A-32).
  */
 #pragma once
 

@@ -10,11 +10,11 @@
 
 #include "lib/mm.h"
 
-#define array_t(type) \
-	struct { \
-		type *at; \
-		size_t len; \
-		size_t cap; \
+#define array_t(type)                                                                              \
+	struct {                                                                                   \
+		type *at;                                                                          \
+		size_t len;                                                                        \
+		size_t cap;                                                                        \
 	}
 
 /** Start with nothing allocated. */
@@ -26,22 +26,22 @@
 
 /** Make room for n elements in all. @return 0 or kr_error(ENOMEM) */
 #define array_reserve(array, n) array_reserve_mm(array, n, NULL)
-#define array_reserve_mm(array, n, mm) \
+#define array_reserve_mm(array, n, mm)                                                             \
 	kr_array_reserve((mm), (void **)&(array).at, &(array).cap, (n), sizeof(*(array).at))
 
 /** Append. @return index of the new element or kr_error(ENOMEM) */
 #define array_push(array, val) array_push_mm(array, val, NULL)
-#define array_push_mm(array, val, mm) \
-	(array_reserve_mm(array, (array).len + 1, mm) < 0 \
-			? kr_error(ENOMEM) \
+#define array_push_mm(array, val, mm)                                                              \
+	(array_reserve_mm(array, (array).len + 1, mm) < 0                                          \
+			? kr_error(ENOMEM)                                                         \
 			: ((array).at[(array).len] = (val), (int)((array).len++)))
 
 /** Drop the last element. */
 #define array_pop(array) ((array).len > 0 ? (void)--(array).len : (void)0)
 /** Remove element i; the last one takes its place. @return 0 or kr_error(ENOENT) */
-#define array_del(array, i) \
-	((size_t)(i) < (array).len \
-			? ((array).len -= 1, (array).at[i] = (array).at[(array).len], kr_ok()) \
+#define array_del(array, i)                                                                        \
+	((size_t)(i) < (array).len                                                                 \
+			? ((array).len -= 1, (array).at[i] = (array).at[(array).len], kr_ok())     \
 			: kr_error(ENOENT))
 /** The last element; the array must not be empty. */
 #define array_tail(array) ((array).at[(array).len - 1])

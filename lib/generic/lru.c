@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Groups of slots; each slot counts its uses. When a new key finds its group full, all counts of the
- * group go down by one, and the first that reaches zero is replaced: frequent keys survive a flood. */
+/* Groups of slots; each slot counts its uses. When a new key finds its group full, all counts of
+ * the group go down by one, and the first that reaches zero is replaced: frequent keys survive a
+ * flood. */
 
 #include "lib/generic/lru.h"
 
@@ -34,7 +35,8 @@ struct lru *lru_create_impl(uint max_slots, uint val_alignment, knot_mm_t *mm_ar
 	uint groups = 1;
 	while (groups * GROUP_SLOTS < max_slots && groups < (1u << 24))
 		groups *= 2;
-	struct lru *lru = calloc(1, sizeof(*lru) + (size_t)groups * GROUP_SLOTS * sizeof(struct slot));
+	struct lru *lru =
+		calloc(1, sizeof(*lru) + (size_t)groups * GROUP_SLOTS * sizeof(struct slot));
 	if (!lru)
 		return NULL;
 	lru->groups = groups;
@@ -67,7 +69,8 @@ static uint64_t hash_key(uint64_t seed, const char *key, uint len)
 		uint64_t word = 0;
 		const uint step = KR_MIN(len, 8);
 		memcpy(&word, key, step);
-		const __uint128_t product = (__uint128_t)(h ^ word) * (seed | 0xa0761d6478bd642full);
+		const __uint128_t product =
+			(__uint128_t)(h ^ word) * (seed | 0xa0761d6478bd642full);
 		h = (uint64_t)product ^ (uint64_t)(product >> 64);
 		key += step;
 		len -= step;
@@ -111,8 +114,8 @@ static struct slot *make_room(struct slot *group)
 	return victim;
 }
 
-void *lru_get_impl(struct lru *lru, const char *key, uint key_len, uint val_len, bool do_insert,
-		bool *is_new)
+void *lru_get_impl(
+	struct lru *lru, const char *key, uint key_len, uint val_len, bool do_insert, bool *is_new)
 {
 	if (is_new)
 		*is_new = false;

@@ -17,7 +17,7 @@ typedef uint16_t pack_objlen_t;
 #define pack_clear_mm(pack, mm) array_clear_mm(pack, mm)
 /** Make room for `objs` more objects of `len` bytes in all. @return 0 or kr_error(ENOMEM) */
 #define pack_reserve(pack, objs, len) pack_reserve_mm(pack, objs, len, NULL)
-#define pack_reserve_mm(pack, objs, total, mm) \
+#define pack_reserve_mm(pack, objs, total, mm)                                                     \
 	array_reserve_mm(pack, (pack).len + sizeof(pack_objlen_t) * (objs) + (total), mm)
 /** First object, or pack_tail(). */
 #define pack_head(pack) ((pack).len > 0 ? &(pack).at[0] : NULL)
@@ -67,7 +67,7 @@ static inline int pack_obj_push(pack_t *pack, const void *obj, pack_objlen_t len
 static inline uint8_t *pack_obj_find(const pack_t *pack, const void *obj, pack_objlen_t len)
 {
 	for (uint8_t *it = pack ? pack_head(*pack) : NULL; it && it != pack_tail(*pack);
-			it = pack_obj_next(it)) {
+		it = pack_obj_next(it)) {
 		if (pack_obj_len(it) == len && memcmp(pack_obj_val(it), obj, len) == 0)
 			return it;
 	}

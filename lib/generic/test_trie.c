@@ -166,11 +166,11 @@ static void deletion_leaves_the_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(every_key_is_found_with_its_value),
-			cmocka_unit_test(absent_keys_are_not_found),
-			cmocka_unit_test(iteration_is_in_byte_order),
-			cmocka_unit_test(nearest_smaller_key_is_found),
-			cmocka_unit_test(deletion_leaves_the_others),
+		cmocka_unit_test(every_key_is_found_with_its_value),
+		cmocka_unit_test(absent_keys_are_not_found),
+		cmocka_unit_test(iteration_is_in_byte_order),
+		cmocka_unit_test(nearest_smaller_key_is_found),
+		cmocka_unit_test(deletion_leaves_the_others),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

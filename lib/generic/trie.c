@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A key is seen as nine bits a byte: a 1 that says "there is a byte", then the byte. The end of a key is
- * a 0, so that no key is a prefix of another one and lexicographic order is bit order. */
+/* A key is seen as nine bits a byte: a 1 that says "there is a byte", then the byte. The end of a
+ * key is a 0, so that no key is a prefix of another one and lexicographic order is bit order. */
 
 #include "lib/generic/trie.h"
 
@@ -34,7 +34,7 @@ struct trie {
 
 struct trie_it {
 	array_t(struct node *) path; /**< nodes whose right child is still to come */
-	struct leaf *leaf;	     /**< current one, NULL = finished */
+	struct leaf *leaf;           /**< current one, NULL = finished */
 };
 
 static bool is_leaf(ref_t ref)
@@ -150,8 +150,8 @@ trie_val_t *trie_get_try(trie_t *tbl, const char *key, uint32_t len)
 }
 
 /** First bit in which two different keys differ. */
-static void first_difference(const struct leaf *leaf, const char *key, uint32_t len, uint32_t *byte,
-		uint32_t *mask)
+static void first_difference(
+	const struct leaf *leaf, const char *key, uint32_t len, uint32_t *byte, uint32_t *mask)
 {
 	const uint32_t common = KR_MIN(leaf->len, len);
 	uint32_t i = 0;
@@ -368,7 +368,7 @@ trie_val_t *trie_it_val(trie_it_t *it)
 }
 
 int trie_apply_with_key(trie_t *tbl,
-		int (*f)(const char *key, uint32_t len, trie_val_t *val, void *baton), void *baton)
+	int (*f)(const char *key, uint32_t len, trie_val_t *val, void *baton), void *baton)
 {
 	trie_it_t *it = trie_it_begin(tbl);
 	int ret = it ? kr_ok() : kr_error(ENOMEM);

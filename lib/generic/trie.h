@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * An ordered map from byte strings (any bytes, any length up to 64 KiB) to pointers: a crit-bit tree.
- * Order is lexicographic, a prefix comes before what it is a prefix of.
+ * An ordered map from byte strings (any bytes, any length up to 64 KiB) to pointers: a crit-bit
+ * tree. Order is lexicographic, a prefix comes before what it is a prefix of.
  */
 #pragma once
 
@@ -22,11 +22,9 @@ void trie_free(trie_t *tbl);
 KR_EXPORT
 void trie_clear(trie_t *tbl);
 /** Number of keys. */
-KR_EXPORT KR_PURE
-size_t trie_weight(const trie_t *tbl);
+KR_EXPORT KR_PURE size_t trie_weight(const trie_t *tbl);
 /** Place of the value, or NULL if the key is absent. */
-KR_EXPORT KR_PURE
-trie_val_t *trie_get_try(trie_t *tbl, const char *key, uint32_t len);
+KR_EXPORT KR_PURE trie_val_t *trie_get_try(trie_t *tbl, const char *key, uint32_t len);
 /** Place of the value; an absent key is added with value NULL. NULL if out of memory. */
 KR_EXPORT
 trie_val_t *trie_get_ins(trie_t *tbl, const char *key, uint32_t len);
@@ -39,23 +37,24 @@ int trie_get_leq(trie_t *tbl, const char *key, uint32_t len, trie_val_t **val);
 /** @param[out] val the removed value; may be NULL @return 0 or kr_error(ENOENT) */
 KR_EXPORT
 int trie_del(trie_t *tbl, const char *key, uint32_t len, trie_val_t *val);
-/** Remove the smallest key. @param key buffer @param[in,out] len room, then length; ENOSPC leaves the map alone */
+/** Remove the smallest key. @param key buffer @param[in,out] len room, then length; ENOSPC leaves
+ * the map alone */
 KR_EXPORT
 int trie_del_first(trie_t *tbl, char *key, uint32_t *len, trie_val_t *val);
-/** Call f for each value in order; a non-zero result stops and is returned. f may change values only. */
+/** Call f for each value in order; a non-zero result stops and is returned. f may change values
+ * only. */
 KR_EXPORT
 int trie_apply(trie_t *tbl, int (*f)(trie_val_t *val, void *baton), void *baton);
 KR_EXPORT
 int trie_apply_with_key(trie_t *tbl,
-		int (*f)(const char *key, uint32_t len, trie_val_t *val, void *baton), void *baton);
+	int (*f)(const char *key, uint32_t len, trie_val_t *val, void *baton), void *baton);
 
 /** @return NULL if out of memory */
 KR_EXPORT
 trie_it_t *trie_it_begin(trie_t *tbl);
 KR_EXPORT
 void trie_it_next(trie_it_t *it);
-KR_EXPORT KR_PURE
-bool trie_it_finished(const trie_it_t *it);
+KR_EXPORT KR_PURE bool trie_it_finished(const trie_it_t *it);
 KR_EXPORT
 void trie_it_free(trie_it_t *it);
 KR_EXPORT

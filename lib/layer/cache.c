@@ -57,7 +57,8 @@ static int reserve_rrs(knot_pkt_t *pkt, size_t count)
 }
 
 /** Make the packet a response with these records; only header and question have wire form. */
-static int fill_packet(knot_pkt_t *pkt, const struct kr_query *qry, const struct cache_answer *answer)
+static int fill_packet(
+	knot_pkt_t *pkt, const struct kr_query *qry, const struct cache_answer *answer)
 {
 	const uint16_t id = knot_wire_get_id(pkt->wire);
 	kr_pkt_recycle(pkt);
@@ -74,7 +75,7 @@ static int fill_packet(knot_pkt_t *pkt, const struct kr_query *qry, const struct
 	memset(pkt->rr_info, 0, answer->count * sizeof(*pkt->rr_info));
 	pkt->rrset_count = answer->count;
 	const uint16_t count[KNOT_PKT_SECTIONS] = {
-			answer->answer_count, answer->count - answer->answer_count, 0};
+		answer->answer_count, answer->count - answer->answer_count, 0};
 	uint16_t pos = 0;
 	for (int i = 0; i < KNOT_PKT_SECTIONS; ++i) {
 		pkt->sections[i] = (knot_pktsection_t){.pkt = pkt, .pos = pos, .count = count[i]};
@@ -108,18 +109,18 @@ static int produce(kr_layer_t *ctx, knot_pkt_t *pkt)
 	struct kr_query *qry = req->current_query;
 	struct kr_cache *cache = &req->ctx->cache;
 	if ((ctx->state & (KR_STATE_FAIL | KR_STATE_DONE)) || !qry || !qry->sname ||
-			!kr_cache_is_open(cache) || knot_wire_get_qr(pkt->wire) || !is_for_cache(qry))
+		!kr_cache_is_open(cache) || knot_wire_get_qr(pkt->wire) || !is_for_cache(qry))
 		return ctx->state;
 	qry->flags.CACHE_TRIED = true;
 	const struct cache_question question = {
-			.name = qry->sname,
-			.type = qry->stype,
-			.min_rank = lowest_rank(qry),
-			.may_prove = !qry->flags.STUB,
-			.any_type = qry->stype == KNOT_RRTYPE_ANY,
-			.now = req->ctx->now.tv_sec,
-			.qry = qry,
-			.pool = &req->pool,
+		.name = qry->sname,
+		.type = qry->stype,
+		.min_rank = lowest_rank(qry),
+		.may_prove = !qry->flags.STUB,
+		.any_type = qry->stype == KNOT_RRTYPE_ANY,
+		.now = req->ctx->now.tv_sec,
+		.qry = qry,
+		.pool = &req->pool,
 	};
 	struct cache_answer answer;
 	if (cache_peek(cache, &question, &answer) != 0)
@@ -128,14 +129,15 @@ static int produce(kr_layer_t *ctx, knot_pkt_t *pkt)
 		return KR_STATE_FAIL;
 	set_flags(qry, &answer);
 	VERBOSE(qry, "=> satisfied from cache: %s, rank 0%o, TTL %u%s\n",
-			answer.is_negative ? "negative" : "positive", answer.rank, answer.rr[0].ttl,
-			answer.is_stale ? ", stale" : "");
+		answer.is_negative ? "negative" : "positive", answer.rank, answer.rr[0].ttl,
+		answer.is_stale ? ", stale" : "");
 	return KR_STATE_DONE;
 }
 
 /* ---- storing ---- */
 
-/** Is there a record with TTL 0 in the packet? Selected sets have their TTL raised already (C-20). */
+/** Is there a record with TTL 0 in the packet? Selected sets have their TTL raised already (C-20).
+ */
 static bool has_zero_ttl(const knot_pkt_t *pkt)
 {
 	for (unsigned i = 0; i < pkt->rrset_count; ++i) {
@@ -150,7 +152,7 @@ static bool is_zero_ttl(const knot_pkt_t *pkt, const knot_rrset_t *rr)
 	for (unsigned i = 0; i < pkt->rrset_count; ++i) {
 		const knot_rrset_t *at = &pkt->rr[i];
 		if (at->ttl == 0 && at->type == rr->type &&
-				knot_dname_is_case_equal(at->owner, rr->owner))
+			knot_dname_is_case_equal(at->owner, rr->owner))
 			return true;
 	}
 	return false;
@@ -167,14 +169,14 @@ static bool is_storable(const ranked_rr_array_entry_t *entry, const struct kr_qu
 	       entry->rr->type != KNOT_RRTYPE_RRSIG && entry->rr->rclass == KNOT_CLASS_IN;
 }
 
-static const knot_rrset_t *find_sigs(const ranked_rr_array_t *array, const struct kr_query *qry,
-		const knot_rrset_t *rr)
+static const knot_rrset_t *find_sigs(
+	const ranked_rr_array_t *array, const struct kr_query *qry, const knot_rrset_t *rr)
 {
 	for (size_t i = 0; i < array->len; ++i) {
 		const ranked_rr_array_entry_t *entry = array->at[i];
 		if (entry->rr->type == KNOT_RRTYPE_RRSIG && is_of_round(entry, qry) &&
-				!entry->dont_cache && kr_rrset_type_maysig(entry->rr) == rr->type &&
-				knot_dname_is_case_equal(entry->rr->owner, rr->owner))
+			!entry->dont_cache && kr_rrset_type_maysig(entry->rr) == rr->type &&
+			knot_dname_is_case_equal(entry->rr->owner, rr->owner))
 			return entry->rr;
 	}
 	return NULL;
@@ -182,7 +184,7 @@ static const knot_rrset_t *find_sigs(const ranked_rr_array_t *array, const struc
 
 /** Collect the sets of this round. @return how many */
 static unsigned collect(struct kr_query *qry, const knot_pkt_t *pkt, ranked_rr_array_t *array,
-		struct cache_judged *to)
+	struct cache_judged *to)
 {
 	const bool zero = has_zero_ttl(pkt);
 	unsigned count = 0;
@@ -191,9 +193,9 @@ static unsigned collect(struct kr_query *qry, const knot_pkt_t *pkt, ranked_rr_a
 		if (!is_storable(entry, qry) || (zero && is_zero_ttl(pkt, entry->rr)))
 			continue;
 		to[count++] = (struct cache_judged){
-				.rr = entry->rr,
-				.sigs = find_sigs(array, qry, entry->rr),
-				.rank = entry->rank,
+			.rr = entry->rr,
+			.sigs = find_sigs(array, qry, entry->rr),
+			.rank = entry->rank,
 		};
 		entry->cached = true;
 	}
@@ -237,7 +239,7 @@ static uint32_t nods_ttl(const struct kr_query *qry, const struct cache_message 
 		const struct cache_judged *set = &msg->authority[i];
 		const uint16_t type = set->rr->type;
 		if ((type == KNOT_RRTYPE_NSEC || type == KNOT_RRTYPE_NSEC3) &&
-				kr_rank_test(set->rank, KR_RANK_SECURE))
+			kr_rank_test(set->rank, KR_RANK_SECURE))
 			ttl = KR_MIN(ttl, set->rr->ttl);
 	}
 	return ttl == UINT32_MAX ? 0 : ttl;
@@ -278,8 +280,9 @@ static int collect_glue(struct kr_deleg *deleg, struct kr_query *qry)
 	for (size_t i = 0; i < req->add_selected.len; ++i) {
 		ranked_rr_array_entry_t *entry = req->add_selected.at[i];
 		const uint16_t type = entry->rr->type;
-		if (!is_storable(entry, qry) || (type != KNOT_RRTYPE_A && type != KNOT_RRTYPE_AAAA) ||
-				deleg->glue.len >= KR_CUT_ADDR_MAX)
+		if (!is_storable(entry, qry) ||
+			(type != KNOT_RRTYPE_A && type != KNOT_RRTYPE_AAAA) ||
+			deleg->glue.len >= KR_CUT_ADDR_MAX)
 			continue;
 		entry->cached = true;
 		int ret = add_glue(deleg, entry->rr, &req->pool);
@@ -293,12 +296,12 @@ static int collect_glue(struct kr_deleg *deleg, struct kr_query *qry)
 static const knot_rrset_t *referral_ns(const struct kr_query *qry, const struct cache_message *msg)
 {
 	if (qry->shape != KR_SHAPE_REFERRAL || qry->flags.STUB || qry->flags.FORWARD ||
-			!qry->zone_cut.name)
+		!qry->zone_cut.name)
 		return NULL;
 	for (unsigned i = 0; i < msg->authority_count; ++i) {
 		const knot_rrset_t *rr = msg->authority[i].rr;
 		if (rr->type == KNOT_RRTYPE_NS &&
-				knot_dname_in_bailiwick(rr->owner, qry->zone_cut.name) > 0)
+			knot_dname_in_bailiwick(rr->owner, qry->zone_cut.name) > 0)
 			return rr;
 	}
 	return NULL;
@@ -311,10 +314,10 @@ static int stash_referral(struct kr_query *qry, const struct cache_message *msg)
 	if (!ns)
 		return kr_ok();
 	struct kr_deleg deleg = {
-			.name = ns->owner,
-			.parent = qry->zone_cut.name,
-			.ttl = ns->ttl,
-			.nods_ttl = nods_ttl(qry, msg),
+		.name = ns->owner,
+		.parent = qry->zone_cut.name,
+		.ttl = ns->ttl,
+		.nods_ttl = nods_ttl(qry, msg),
 	};
 	deleg.is_secure_nods = deleg.nods_ttl > 0;
 	int ret = add_ns(&deleg, ns, &req->pool);
@@ -322,7 +325,7 @@ static int stash_referral(struct kr_query *qry, const struct cache_message *msg)
 		ret = collect_glue(&deleg, qry);
 	if (ret == 0)
 		ret = kr_cache_deleg_insert(
-				&req->ctx->cache, &deleg, qry->zone_cut.ttl_s, msg->now);
+			&req->ctx->cache, &deleg, qry->zone_cut.ttl_s, msg->now);
 	return ret;
 }
 
@@ -332,8 +335,8 @@ static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 	struct kr_query *qry = req->current_query;
 	struct kr_cache *cache = &req->ctx->cache;
 	if ((ctx->state & KR_STATE_FAIL) || !qry || qry->flags.CACHED || !qry->flags.PKT_IS_SANE ||
-			!kr_cache_is_open(cache) || qry->sclass != KNOT_CLASS_IN ||
-			knot_wire_get_tc(pkt->wire))
+		!kr_cache_is_open(cache) || qry->sclass != KNOT_CLASS_IN ||
+		knot_wire_get_tc(pkt->wire))
 		return ctx->state;
 	struct cache_message msg;
 	msg.name = qry->sname;
@@ -359,9 +362,9 @@ static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 int cache_init(struct kr_module *self)
 {
 	static const kr_layer_api_t layer = {
-			.produce = produce,
-			.consume = consume,
-			.is_skippable = true,
+		.produce = produce,
+		.consume = consume,
+		.is_skippable = true,
 	};
 	self->layer = &layer;
 	return kr_ok();

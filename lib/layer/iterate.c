@@ -36,8 +36,8 @@ int kr_response_classify(const knot_pkt_t *pkt)
 /* ---- questions ---- */
 
 /**
- * How many labels of the name to ask for next (RFC 9156): one more than is known to exist, the first
- * four singly, the rest spread over the steps that are left.
+ * How many labels of the name to ask for next (RFC 9156): one more than is known to exist, the
+ * first four singly, the rest spread over the steps that are left.
  */
 static int labels_to_ask(const struct kr_query *qry)
 {
@@ -93,11 +93,13 @@ static int answer_at_once(struct kr_request *req, uint8_t rcode)
 /** The minimal answer to ANY (RFC 8482 section 4.2). */
 static int answer_any(struct kr_request *req, const struct kr_query *qry)
 {
-	static const uint8_t hinfo[] = "\x07" "RFC8482" "\x00";
+	static const uint8_t hinfo[] = "\x07"
+				       "RFC8482"
+				       "\x00";
 	knot_pkt_t *answer = kr_request_ensure_answer(req);
 	if (!answer || knot_pkt_begin(answer, KNOT_ANSWER) != KNOT_EOK ||
-			kr_pkt_put(answer, knot_pkt_qname(req->qsource.packet), KR_TTL_NEG_MAX_S,
-					qry->sclass, KNOT_RRTYPE_HINFO, hinfo, sizeof(hinfo) - 1) != 0)
+		kr_pkt_put(answer, knot_pkt_qname(req->qsource.packet), KR_TTL_NEG_MAX_S,
+			qry->sclass, KNOT_RRTYPE_HINFO, hinfo, sizeof(hinfo) - 1) != 0)
 		return KR_STATE_FAIL;
 	return KR_STATE_DONE;
 }
@@ -109,8 +111,8 @@ static int begin(kr_layer_t *ctx)
 	struct kr_request *req = ctx->req;
 	const struct kr_query *qry = req->current_query;
 	if (qry->sclass != KNOT_CLASS_IN)
-		return answer_at_once(req, qry->sclass == KNOT_CLASS_CH ? KNOT_RCODE_REFUSED
-									: KNOT_RCODE_NOTIMPL);
+		return answer_at_once(req,
+			qry->sclass == KNOT_CLASS_CH ? KNOT_RCODE_REFUSED : KNOT_RCODE_NOTIMPL);
 	if (qry->stype == KNOT_RRTYPE_ANY)
 		return answer_any(req, qry);
 	if (qry->stype == 0 || knot_rrtype_is_metatype(qry->stype))
@@ -148,7 +150,7 @@ static uint32_t clamp_ttl(const struct kr_query *qry, uint32_t ttl)
 
 /** Add one record of the packet. @return its set's entry, or NULL */
 static ranked_rr_array_entry_t *pick_entry(struct kr_query *qry, ranked_rr_array_t *to,
-		const knot_rrset_t *rr, uint8_t rank, bool to_wire)
+	const knot_rrset_t *rr, uint8_t rank, bool to_wire)
 {
 	struct kr_request *req = qry->request;
 	knot_rrset_t copy = *rr;
@@ -157,8 +159,9 @@ static ranked_rr_array_entry_t *pick_entry(struct kr_query *qry, ranked_rr_array
 	copy.additional = NULL;
 	copy.ttl = clamp_ttl(qry, rr->ttl);
 	if (rr->type == KNOT_RRTYPE_SOA) /* RFC 2308 section 3 */
-		copy.ttl = KR_MIN(copy.ttl, KR_MAX(knot_soa_minimum(rr->rrs.rdata),
-						    qry->flags.CACHED ? 0 : req->ctx->cache.ttl_min));
+		copy.ttl =
+			KR_MIN(copy.ttl, KR_MAX(knot_soa_minimum(rr->rrs.rdata),
+						 qry->flags.CACHED ? 0 : req->ctx->cache.ttl_min));
 	const int index = kr_ranked_rrarray_add(to, &copy, rank, to_wire, qry->uid, &req->pool);
 	if (index < 0)
 		return NULL;
@@ -168,7 +171,7 @@ static ranked_rr_array_entry_t *pick_entry(struct kr_query *qry, ranked_rr_array
 }
 
 static int pick(struct kr_query *qry, ranked_rr_array_t *to, const knot_rrset_t *rr, uint8_t rank,
-		bool to_wire)
+	bool to_wire)
 {
 	return pick_entry(qry, to, rr, rank, to_wire) ? kr_ok() : kr_error(ENOMEM);
 }
@@ -195,9 +198,10 @@ static int finalize(struct kr_query *qry)
 	return kr_ok();
 }
 
-/** Pick the records of a set and its signatures from ANSWER. @return number of non-RRSIG records or error */
-static int pick_answer(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *owner,
-		uint16_t type)
+/** Pick the records of a set and its signatures from ANSWER. @return number of non-RRSIG records or
+ * error */
+static int pick_answer(
+	struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *owner, uint16_t type)
 {
 	const knot_pktsection_t *answer = knot_pkt_section(pkt, KNOT_ANSWER);
 	int found = 0;
@@ -205,10 +209,10 @@ static int pick_answer(struct kr_query *qry, const knot_pkt_t *pkt, const knot_d
 		const knot_rrset_t *rr = knot_pkt_rr(answer, i);
 		const bool is_data = rr->type == type;
 		if ((!is_data && kr_rrset_type_maysig(rr) != type) ||
-				!knot_dname_is_case_equal(rr->owner, owner))
+			!knot_dname_is_case_equal(rr->owner, owner))
 			continue;
 		int ret = pick(qry, &qry->request->answ_selected, rr, answer_rank(qry),
-				is_for_client(qry));
+			is_for_client(qry));
 		if (ret != 0)
 			return ret;
 		found += is_data;
@@ -217,15 +221,15 @@ static int pick_answer(struct kr_query *qry, const knot_pkt_t *pkt, const knot_d
 }
 
 /**
- * Servers of the zone beside its SOA: handed on to the client, never believed (C-12). Unsigned as they
- * mostly come, they would only spoil a validated answer.
+ * Servers of the zone beside its SOA: handed on to the client, never believed (C-12). Unsigned as
+ * they mostly come, they would only spoil a validated answer.
  */
 static int pick_promiscuous_ns(struct kr_query *qry, const knot_rrset_t *rr, bool to_wire)
 {
 	if (qry->flags.DNSSEC_WANT || qry->flags.CACHED || !to_wire)
 		return kr_ok();
 	ranked_rr_array_entry_t *entry =
-			pick_entry(qry, &qry->request->auth_selected, rr, KR_RANK_OMIT, to_wire);
+		pick_entry(qry, &qry->request->auth_selected, rr, KR_RANK_OMIT, to_wire);
 	if (!entry)
 		return kr_error(ENOMEM);
 	entry->dont_cache = true;
@@ -243,7 +247,8 @@ static int pick_authority(struct kr_query *qry, const knot_pkt_t *pkt, bool to_w
 			ret = pick_promiscuous_ns(qry, rr, to_wire);
 		else
 			ret = pick(qry, &qry->request->auth_selected, rr,
-					rr->type == KNOT_RRTYPE_NS ? KR_RANK_TRY : answer_rank(qry), to_wire);
+				rr->type == KNOT_RRTYPE_NS ? KR_RANK_TRY : answer_rank(qry),
+				to_wire);
 		if (ret != 0)
 			return ret;
 	}
@@ -280,12 +285,12 @@ struct alias {
 	const knot_rrset_t *cname; /**< CNAME of the packet, or NULL */
 	const knot_rrset_t *dname; /**< DNAME of the packet, or NULL */
 	const knot_dname_t *target;
-	bool is_too_long;	   /**< DNAME makes a name beyond 255 octets */
+	bool is_too_long; /**< DNAME makes a name beyond 255 octets */
 };
 
 /** @return 0; 1 there is no alias at this name; < 0 error */
-static int find_alias(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name,
-		struct alias *alias)
+static int find_alias(
+	struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name, struct alias *alias)
 {
 	*alias = (struct alias){0};
 	alias->dname = find_dname(pkt, name);
@@ -299,29 +304,32 @@ static int find_alias(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dn
 	const knot_rrset_t *dname = alias->dname;
 	const size_t kept = knot_dname_labels(name, NULL) - knot_dname_labels(dname->owner, NULL);
 	const knot_dname_t *to = knot_dname_target(dname->rrs.rdata);
-	const size_t size = knot_dname_size(name) - knot_dname_size(dname->owner) + knot_dname_size(to);
+	const size_t size =
+		knot_dname_size(name) - knot_dname_size(dname->owner) + knot_dname_size(to);
 	if (size > KNOT_DNAME_MAXLEN) {
 		alias->is_too_long = true;
 		return kr_ok();
 	}
-	alias->target = knot_dname_replace_suffix(name, knot_dname_labels(dname->owner, NULL), to,
-			&qry->request->pool);
+	alias->target = knot_dname_replace_suffix(
+		name, knot_dname_labels(dname->owner, NULL), to, &qry->request->pool);
 	return alias->target && kept > 0 ? kr_ok() : kr_error(ENOMEM);
 }
 
 /** The CNAME that a DNAME stands for (RFC 6672 section 3.3); always made by us. */
-static int pick_synthesized_cname(struct kr_query *qry, const knot_dname_t *owner,
-		const struct alias *alias)
+static int pick_synthesized_cname(
+	struct kr_query *qry, const knot_dname_t *owner, const struct alias *alias)
 {
 	struct kr_request *req = qry->request;
 	knot_rrset_t rr;
-	knot_rrset_init(&rr, (knot_dname_t *)owner, KNOT_RRTYPE_CNAME, KNOT_CLASS_IN, alias->dname->ttl);
-	int ret = knot_rrset_add_rdata(&rr, alias->target, knot_dname_size(alias->target), &req->pool);
+	knot_rrset_init(
+		&rr, (knot_dname_t *)owner, KNOT_RRTYPE_CNAME, KNOT_CLASS_IN, alias->dname->ttl);
+	int ret = knot_rrset_add_rdata(
+		&rr, alias->target, knot_dname_size(alias->target), &req->pool);
 	if (ret != KNOT_EOK)
 		return kr_error(ENOMEM);
 	rr.additional = alias->dname->additional;
-	ranked_rr_array_entry_t *entry = pick_entry(
-			qry, &req->answ_selected, &rr, answer_rank(qry), is_for_client(qry));
+	ranked_rr_array_entry_t *entry =
+		pick_entry(qry, &req->answ_selected, &rr, answer_rank(qry), is_for_client(qry));
 	if (!entry)
 		return kr_error(ENOMEM);
 	entry->dont_cache = true;
@@ -329,7 +337,7 @@ static int pick_synthesized_cname(struct kr_query *qry, const knot_dname_t *owne
 }
 
 static int pick_alias(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name,
-		const struct alias *alias)
+	const struct alias *alias)
 {
 	if (alias->cname)
 		return KR_MIN(0, pick_answer(qry, pkt, name, KNOT_RRTYPE_CNAME));
@@ -340,27 +348,28 @@ static int pick_alias(struct kr_query *qry, const knot_pkt_t *pkt, const knot_dn
 }
 
 /** Everything at the name is signed by the zone we asked, or nothing is. */
-static bool is_signed_by_cut(const struct kr_query *qry, const knot_pkt_t *pkt,
-		const knot_dname_t *owner, uint16_t type)
+static bool is_signed_by_cut(
+	const struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *owner, uint16_t type)
 {
 	const knot_pktsection_t *answer = knot_pkt_section(pkt, KNOT_ANSWER);
 	for (unsigned i = 0; i < answer->count; ++i) {
 		const knot_rrset_t *rr = knot_pkt_rr(answer, i);
 		if (rr->type != KNOT_RRTYPE_RRSIG || kr_rrset_type_maysig(rr) != type ||
-				!knot_dname_is_case_equal(rr->owner, owner))
+			!knot_dname_is_case_equal(rr->owner, owner))
 			continue;
 		if (!knot_dname_is_case_equal(
-				    knot_rrsig_signer_name(rr->rrs.rdata), qry->zone_cut.name))
+			    knot_rrsig_signer_name(rr->rrs.rdata), qry->zone_cut.name))
 			return false;
 	}
 	return true;
 }
 
 /**
- * May the next name of the chain be taken from the same message (C-05)? Only inside of the zone asked:
- * an alias that leads into another zone is asked anew.
+ * May the next name of the chain be taken from the same message (C-05)? Only inside of the zone
+ * asked: an alias that leads into another zone is asked anew.
  */
-static bool may_continue(const struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name)
+static bool may_continue(
+	const struct kr_query *qry, const knot_pkt_t *pkt, const knot_dname_t *name)
 {
 	if (qry->flags.CACHED || qry->flags.STUB)
 		return true;
@@ -369,7 +378,8 @@ static bool may_continue(const struct kr_query *qry, const knot_pkt_t *pkt, cons
 	const uint16_t type = find_rr(pkt, name, qry->stype) ? qry->stype : KNOT_RRTYPE_CNAME;
 	if (!find_rr(pkt, name, type))
 		return false;
-	return !qry->flags.DNSSEC_WANT || (!qry->flags.FORWARD && is_signed_by_cut(qry, pkt, name, type));
+	return !qry->flags.DNSSEC_WANT ||
+	       (!qry->flags.FORWARD && is_signed_by_cut(qry, pkt, name, type));
 }
 
 /** Did this chain of queries ask for the name before? */
@@ -388,17 +398,19 @@ static int follow_alias(struct kr_query *qry, const knot_dname_t *target)
 	struct kr_request *req = qry->request;
 	qry->flags.RESOLVED = true;
 	qry->flags.CNAME = true;
-	const bool is_chain_query = qry->parent && (qry->stype == KNOT_RRTYPE_DS ||
-						qry->stype == KNOT_RRTYPE_DNSKEY);
+	const bool is_chain_query =
+		qry->parent && (qry->stype == KNOT_RRTYPE_DS || qry->stype == KNOT_RRTYPE_DNSKEY);
 	if (qry->is_ns_lookup || is_chain_query)
 		return KR_STATE_DONE; /* neither servers nor keys have aliases */
 	if (is_loop(qry, target)) {
 		VERBOSE(qry, "<= alias loop\n");
-		if (req->answer && is_for_client(qry)) /* RFC 1034 section 3.6.2: an error, with the chain */
+		if (req->answer &&
+			is_for_client(qry)) /* RFC 1034 section 3.6.2: an error, with the chain */
 			knot_wire_set_rcode(req->answer->wire, KNOT_RCODE_SERVFAIL);
 		return KR_STATE_DONE;
 	}
-	struct kr_query *next = kr_rplan_push(&req->rplan, qry->parent, target, qry->sclass, qry->stype);
+	struct kr_query *next =
+		kr_rplan_push(&req->rplan, qry->parent, target, qry->sclass, qry->stype);
 	if (!next)
 		return KR_STATE_FAIL;
 	next->flags.AWAIT_CUT = true;
@@ -434,14 +446,15 @@ static int alias_failed(struct kr_query *qry, const char *why)
 	return KR_STATE_FAIL;
 }
 
-/** Take the alias chain of a message. @param[out] name where it ends @return state, or 0 to go on */
+/** Take the alias chain of a message. @param[out] name where it ends @return state, or 0 to go on
+ */
 static int walk_chain(struct kr_query *qry, knot_pkt_t *pkt, const knot_dname_t **name)
 {
 	struct kr_request *req = qry->request;
 	for (;;) {
 		const bool asks_alias = qry->stype == KNOT_RRTYPE_CNAME;
 		if (asks_alias ? *name != qry->sname || !find_dname(pkt, *name)
-				: find_rr(pkt, *name, qry->stype) != NULL)
+			       : find_rr(pkt, *name, qry->stype) != NULL)
 			return 0;
 		struct alias alias;
 		int ret = find_alias(qry, pkt, *name, &alias);
@@ -537,13 +550,13 @@ static int fill_cut(struct kr_query *qry, const knot_pkt_t *pkt, struct kr_zonec
 		cut->ttl_s = KR_MIN(cut->ttl_s, rr->ttl);
 		for (int j = 0; j < rr->rrs.count; ++j)
 			(void)kr_zonecut_add(
-					cut, knot_ns_name(knot_rdataset_at(&rr->rrs, j)), NULL, 0);
+				cut, knot_ns_name(knot_rdataset_at(&rr->rrs, j)), NULL, 0);
 	}
 	const knot_pktsection_t *additional = knot_pkt_section(pkt, KNOT_ADDITIONAL);
 	for (unsigned i = 0; i < additional->count; ++i) {
 		const knot_rrset_t *rr = knot_pkt_rr(additional, i);
 		if ((rr->type != KNOT_RRTYPE_A && rr->type != KNOT_RRTYPE_AAAA) ||
-				!kr_zonecut_find(cut, rr->owner))
+			!kr_zonecut_find(cut, rr->owner))
 			continue;
 		for (int j = 0; j < rr->rrs.count; ++j) {
 			const knot_rdata_t *rd = knot_rdataset_at(&rr->rrs, j);
@@ -562,7 +575,8 @@ static int process_referral(struct kr_query *qry, const knot_pkt_t *pkt)
 	if (!ns)
 		return KR_STATE_FAIL;
 	if (qry->stype == KNOT_RRTYPE_DS && knot_dname_is_case_equal(ns->owner, qry->sname)) {
-		/* A parent without DS sometimes sends the delegation instead of a negative answer. */
+		/* A parent without DS sometimes sends the delegation instead of a negative answer.
+		 */
 		VERBOSE(qry, "<= delegation in place of a DS answer\n");
 		qry->flags.RESOLVED = true;
 		if (set_rcode(qry, pkt) != 0 || pick_authority(qry, pkt, false) != 0)
@@ -578,7 +592,8 @@ static int process_referral(struct kr_query *qry, const knot_pkt_t *pkt)
 		return KR_STATE_FAIL;
 	cut->depth = qry->zone_cut.depth + 1;
 	cut->ttl_s = qry->zone_cut.ttl_s ? qry->zone_cut.ttl_s : KR_TTL_DELEG_MAX_S;
-	if (fill_cut(qry, pkt, cut) != 0 || pick_authority(qry, pkt, false) != 0 || finalize(qry) != 0)
+	if (fill_cut(qry, pkt, cut) != 0 || pick_authority(qry, pkt, false) != 0 ||
+		finalize(qry) != 0)
 		return KR_STATE_FAIL;
 	qry->next_cut = cut;
 	qry->min_labels = 0;
@@ -664,7 +679,8 @@ static bool is_question_ours(const struct kr_query *qry, const knot_pkt_t *pkt)
 	if (qry->flags.CACHED) /* modules may answer for the whole name though less was written */
 		return true;
 	return qname && qry->asked_name && knot_pkt_qtype(pkt) == qry->asked_type &&
-	       knot_pkt_qclass(pkt) == qry->sclass && knot_dname_is_case_equal(qname, qry->asked_name);
+	       knot_pkt_qclass(pkt) == qry->sclass &&
+	       knot_dname_is_case_equal(qname, qry->asked_name);
 }
 
 static void log_answer(const struct kr_query *qry, const knot_pkt_t *pkt)
@@ -681,8 +697,8 @@ static void log_answer(const struct kr_query *qry, const knot_pkt_t *pkt)
 }
 
 /**
- * A DNAME came with a CNAME that it does not yield (C-06): the answer is no good, but a signed DNAME may
- * be validated and kept, so that the next question needs no answer from there.
+ * A DNAME came with a CNAME that it does not yield (C-06): the answer is no good, but a signed
+ * DNAME may be validated and kept, so that the next question needs no answer from there.
  */
 static int process_bad_alias(struct kr_query *qry, const knot_pkt_t *pkt)
 {
@@ -695,7 +711,7 @@ static int process_bad_alias(struct kr_query *qry, const knot_pkt_t *pkt)
 	for (unsigned i = 0; i < answer->count; ++i) {
 		const knot_rrset_t *rr = knot_pkt_rr(answer, i);
 		if (kr_rrset_type_maysig(rr) == KNOT_RRTYPE_DNAME &&
-				pick(qry, &qry->request->answ_selected, rr, answer_rank(qry), false) != 0)
+			pick(qry, &qry->request->answ_selected, rr, answer_rank(qry), false) != 0)
 			return KR_STATE_FAIL;
 	}
 	return finalize(qry) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
@@ -750,10 +766,10 @@ static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 int iterate_init(struct kr_module *self)
 {
 	static const kr_layer_api_t layer = {
-			.begin = begin,
-			.produce = produce,
-			.consume = consume,
-			.is_skippable = true,
+		.begin = begin,
+		.produce = produce,
+		.consume = consume,
+		.is_skippable = true,
 	};
 	self->layer = &layer;
 	return kr_ok();

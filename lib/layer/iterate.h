@@ -20,7 +20,6 @@ enum {
 };
 
 /** Class of an answer by RCODE and number of records. */
-KR_EXPORT KR_PURE
-int kr_response_classify(const knot_pkt_t *pkt);
+KR_EXPORT KR_PURE int kr_response_classify(const knot_pkt_t *pkt);
 
 int iterate_init(struct kr_module *self);

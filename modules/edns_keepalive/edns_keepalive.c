@@ -22,8 +22,8 @@ static int keepalive_finalize(kr_layer_t *ctx)
 	const uint64_t units = req->ctx->stream_idle_ms / KEEPALIVE_UNIT_MS;
 	uint8_t value[2];
 	knot_wire_write_u16(value, KR_MIN(units, UINT16_MAX));
-	(void)knot_edns_add_option(answer->opt_rr, KNOT_EDNS_OPTION_TCP_KEEPALIVE, sizeof(value),
-			value, &req->pool);
+	(void)knot_edns_add_option(
+		answer->opt_rr, KNOT_EDNS_OPTION_TCP_KEEPALIVE, sizeof(value), value, &req->pool);
 	return ctx->state;
 }
 
@@ -32,7 +32,8 @@ int edns_keepalive_init(struct kr_module *module);
 
 int edns_keepalive_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.answer_finalize = keepalive_finalize, .is_skippable = true};
+	static const kr_layer_api_t layer = {
+		.answer_finalize = keepalive_finalize, .is_skippable = true};
 	module->layer = &layer;
 	return kr_ok();
 }

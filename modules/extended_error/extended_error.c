@@ -21,7 +21,7 @@ static int ede_finalize(kr_layer_t *ctx)
 	if (text_len > 0)
 		memcpy(value + 2, ede->extra_text, text_len);
 	(void)knot_edns_add_option(
-			answer->opt_rr, KNOT_EDNS_OPTION_EDE, 2 + text_len, value, &req->pool);
+		answer->opt_rr, KNOT_EDNS_OPTION_EDE, 2 + text_len, value, &req->pool);
 	return ctx->state;
 }
 

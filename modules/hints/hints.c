@@ -52,8 +52,8 @@ static pack_t *table_get(trie_t *table, const knot_dname_t *name)
 }
 
 /** Append an object unless it is there; with `to_end` it moves to the end. */
-static int table_add(trie_t *table, const knot_dname_t *name, const void *obj, pack_objlen_t len,
-		bool to_end)
+static int table_add(
+	trie_t *table, const knot_dname_t *name, const void *obj, pack_objlen_t len, bool to_end)
 {
 	trie_val_t *val = trie_get_ins(table, (const char *)name, knot_dname_size(name));
 	if (!val)
@@ -144,8 +144,8 @@ static int add_pair(struct hints *hints, const char *name_text, const char *addr
 	return ret;
 }
 
-static void del_reverse(struct hints *hints, const knot_dname_t *name, const uint8_t *addr,
-		size_t len)
+static void del_reverse(
+	struct hints *hints, const knot_dname_t *name, const uint8_t *addr, size_t len)
 {
 	knot_dname_storage_t ptr;
 	if (reverse_name(ptr, addr, len))
@@ -188,15 +188,17 @@ static int answer_start(struct kr_query *qry, knot_pkt_t *pkt)
 	return knot_pkt_begin(pkt, KNOT_ANSWER) == KNOT_EOK ? kr_ok() : kr_error(EINVAL);
 }
 
-static int put_addresses(const struct hints *hints, struct kr_query *qry, knot_pkt_t *pkt,
-		pack_t *addrs)
+static int put_addresses(
+	const struct hints *hints, struct kr_query *qry, knot_pkt_t *pkt, pack_t *addrs)
 {
-	const size_t want = qry->stype == KNOT_RRTYPE_A ? 4 : qry->stype == KNOT_RRTYPE_AAAA ? 16 : 0;
+	const size_t want = qry->stype == KNOT_RRTYPE_A      ? 4
+			    : qry->stype == KNOT_RRTYPE_AAAA ? 16
+							     : 0;
 	for (uint8_t *it = pack_head(*addrs); it != pack_tail(*addrs); it = pack_obj_next(it)) {
 		if (pack_obj_len(it) != want)
 			continue;
 		int ret = kr_pkt_put(pkt, qry->sname, hints->ttl, qry->sclass, qry->stype,
-				pack_obj_val(it), want);
+			pack_obj_val(it), want);
 		if (ret != 0)
 			return ret;
 	}
@@ -211,7 +213,7 @@ static int put_ptr(const struct hints *hints, struct kr_query *qry, knot_pkt_t *
 	for (uint8_t *it = pack_head(*names); it != pack_tail(*names); it = pack_obj_next(it))
 		last = it;
 	return kr_pkt_put(pkt, qry->sname, hints->ttl, qry->sclass, KNOT_RRTYPE_PTR,
-			pack_obj_val((uint8_t *)last), pack_obj_len((uint8_t *)last));
+		pack_obj_val((uint8_t *)last), pack_obj_len((uint8_t *)last));
 }
 
 static bool is_reverse(const knot_dname_t *name)
@@ -247,7 +249,7 @@ static int hints_produce(kr_layer_t *ctx, knot_pkt_t *pkt)
 	const struct kr_module *module = ctx->api->data;
 	const struct hints *hints = module->data;
 	if (!qry || (ctx->state & (KR_STATE_FAIL | KR_STATE_DONE)) || knot_wire_get_qr(pkt->wire) ||
-			qry->sclass != KNOT_CLASS_IN)
+		qry->sclass != KNOT_CLASS_IN)
 		return ctx->state;
 	int ret = answer_from_hints(hints, qry, pkt);
 	if (ret != 0) {
@@ -406,7 +408,8 @@ static char *hints_ttl(void *env, struct kr_module *module, const char *input)
 		char *end = NULL;
 		errno = 0;
 		const unsigned long ttl = strtoul(input, &end, 10);
-		if (errno == 0 && *input != '-' && end != input && *end == '\0' && ttl <= INT32_MAX) {
+		if (errno == 0 && *input != '-' && end != input && *end == '\0' &&
+			ttl <= INT32_MAX) {
 			hints->ttl = ttl;
 			answers_changed(hints);
 		}
@@ -442,13 +445,13 @@ static void set_roots(struct kr_zonecut *root, json_t *table)
 	const char *name = NULL;
 	json_t *addrs = NULL;
 	kr_zonecut_set(root, (const knot_dname_t *)"");
-	json_object_foreach (table, name, addrs) {
+	json_object_foreach(table, name, addrs)
+	{
 		if (json_is_string(addrs))
 			add_root(root, name, addrs);
 		size_t i = 0;
 		json_t *addr = NULL;
-		json_array_foreach (addrs, i, addr)
-			add_root(root, name, addr);
+		json_array_foreach(addrs, i, addr) add_root(root, name, addr);
 	}
 }
 
@@ -503,14 +506,14 @@ int hints_config(struct kr_module *module, const char *path)
 int hints_init(struct kr_module *module)
 {
 	static const struct kr_prop props[] = {
-			{hints_set, "set", "Set {name, address} hint"},
-			{hints_del, "del", "Delete one {name, address} hint or all addresses of a name"},
-			{hints_get, "get", "Addresses of a name, or all hints"},
-			{hints_ttl, "ttl", "Get or set the TTL of hints, in seconds"},
-			{hints_add_hosts, "add_hosts", "Add hints from a hosts file"},
-			{hints_root, "root", "Get or replace the addresses of root servers"},
-			{hints_use_nodata, "use_nodata", "Deny other types of known names"},
-			{NULL, NULL, NULL},
+		{hints_set, "set", "Set {name, address} hint"},
+		{hints_del, "del", "Delete one {name, address} hint or all addresses of a name"},
+		{hints_get, "get", "Addresses of a name, or all hints"},
+		{hints_ttl, "ttl", "Get or set the TTL of hints, in seconds"},
+		{hints_add_hosts, "add_hosts", "Add hints from a hosts file"},
+		{hints_root, "root", "Get or replace the addresses of root servers"},
+		{hints_use_nodata, "use_nodata", "Deny other types of known names"},
+		{NULL, NULL, NULL},
 	};
 	struct hints *hints = calloc(1, sizeof(*hints));
 	if (!hints)

@@ -24,10 +24,10 @@ static int nsid_finalize(kr_layer_t *ctx)
 	const knot_pkt_t *question = req->qsource.packet;
 	knot_pkt_t *answer = req->answer;
 	if (!nsid->name[0] || !question || !answer || !answer->opt_rr ||
-			!knot_pkt_edns_option(question, KNOT_EDNS_OPTION_NSID))
+		!knot_pkt_edns_option(question, KNOT_EDNS_OPTION_NSID))
 		return ctx->state;
 	(void)knot_edns_add_option(answer->opt_rr, KNOT_EDNS_OPTION_NSID, strlen(nsid->name),
-			(const uint8_t *)nsid->name, &req->pool);
+		(const uint8_t *)nsid->name, &req->pool);
 	return ctx->state;
 }
 
@@ -52,14 +52,15 @@ int nsid_deinit(struct kr_module *module);
 int nsid_init(struct kr_module *module)
 {
 	static const struct kr_prop props[] = {
-			{nsid_name, "name", "Get or set the name of this instance"},
-			{NULL, NULL, NULL},
+		{nsid_name, "name", "Get or set the name of this instance"},
+		{NULL, NULL, NULL},
 	};
 	struct nsid *nsid = calloc(1, sizeof(*nsid));
 	if (!nsid)
 		return kr_error(ENOMEM);
 	nsid->layer.answer_finalize = nsid_finalize;
-	nsid->layer.is_skippable = true; /* only questions with the option matter, and those are not repeated */
+	nsid->layer.is_skippable =
+		true; /* only questions with the option matter, and those are not repeated */
 	nsid->layer.data = module;
 	module->data = nsid;
 	module->layer = &nsid->layer;

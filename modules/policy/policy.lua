@@ -364,6 +364,21 @@ function M.MIRROR(target)
 	end
 end
 
+-- Rewrite addresses of answers; for rules of the answer phase.
+function M.REROUTE(targets, names)
+	if type(targets) ~= 'table' then
+		error('REROUTE: a table { [subnet or name] = address } is expected, got ' .. type(targets), 2)
+	end
+	local renumber = require('kres_modules.renumber')
+	local keys, rules = {}, {}
+	for key in pairs(targets) do keys[#keys + 1] = key end
+	table.sort(keys, function (a, b) return tostring(a) < tostring(b) end)
+	for i, key in ipairs(keys) do
+		rules[i] = (names and renumber.name or renumber.prefix)(key, targets[key])
+	end
+	return renumber.rule(rules)
+end
+
 ---------------------------------------------------------------------------------------------------
 -- Flags and traces
 

@@ -60,46 +60,46 @@ enum counter {
 };
 
 static const char *const names[COUNTERS] = {
-		"request.total",
-		"request.internal",
-		"request.total4",
-		"request.total6",
-		"request.udp4",
-		"request.udp6",
-		"request.tcp4",
-		"request.tcp6",
-		"request.dot4",
-		"request.dot6",
-		"request.doh4",
-		"request.doh6",
-		"request.xdp4",
-		"request.xdp6",
-		"answer.total",
-		"answer.noerror",
-		"answer.nodata",
-		"answer.nxdomain",
-		"answer.servfail",
-		"answer.cached",
-		"answer.1ms",
-		"answer.10ms",
-		"answer.50ms",
-		"answer.100ms",
-		"answer.250ms",
-		"answer.500ms",
-		"answer.1000ms",
-		"answer.1500ms",
-		"answer.slow",
-		"answer.sum_ms",
-		"answer.aa",
-		"answer.tc",
-		"answer.rd",
-		"answer.ra",
-		"answer.ad",
-		"answer.cd",
-		"answer.edns0",
-		"answer.do",
-		"query.edns",
-		"query.dnssec",
+	"request.total",
+	"request.internal",
+	"request.total4",
+	"request.total6",
+	"request.udp4",
+	"request.udp6",
+	"request.tcp4",
+	"request.tcp6",
+	"request.dot4",
+	"request.dot6",
+	"request.doh4",
+	"request.doh6",
+	"request.xdp4",
+	"request.xdp6",
+	"answer.total",
+	"answer.noerror",
+	"answer.nodata",
+	"answer.nxdomain",
+	"answer.servfail",
+	"answer.cached",
+	"answer.1ms",
+	"answer.10ms",
+	"answer.50ms",
+	"answer.100ms",
+	"answer.250ms",
+	"answer.500ms",
+	"answer.1000ms",
+	"answer.1500ms",
+	"answer.slow",
+	"answer.sum_ms",
+	"answer.aa",
+	"answer.tc",
+	"answer.rd",
+	"answer.ra",
+	"answer.ad",
+	"answer.cd",
+	"answer.edns0",
+	"answer.do",
+	"query.edns",
+	"query.dnssec",
 };
 
 /** Sums over the two families; read-only. */
@@ -107,11 +107,11 @@ static const struct {
 	const char *name;
 	enum counter v4, v6;
 } sums[] = {
-		{"request.udp", REQ_UDP4, REQ_UDP6},
-		{"request.tcp", REQ_TCP4, REQ_TCP6},
-		{"request.dot", REQ_DOT4, REQ_DOT6},
-		{"request.doh", REQ_DOH4, REQ_DOH6},
-		{"request.xdp", REQ_XDP4, REQ_XDP6},
+	{"request.udp", REQ_UDP4, REQ_UDP6},
+	{"request.tcp", REQ_TCP4, REQ_TCP6},
+	{"request.dot", REQ_DOT4, REQ_DOT6},
+	{"request.doh", REQ_DOH4, REQ_DOH6},
+	{"request.xdp", REQ_XDP4, REQ_XDP6},
 };
 
 /** Names remembered for frequent(). */
@@ -202,7 +202,8 @@ static void count_rcode(struct stats *s, const knot_pkt_t *answer)
 {
 	switch (knot_wire_get_rcode(answer->wire)) {
 	case KNOT_RCODE_NOERROR:
-		s->counters[knot_wire_get_ancount(answer->wire) > 0 ? ANS_NOERROR : ANS_NODATA] += 1;
+		s->counters[knot_wire_get_ancount(answer->wire) > 0 ? ANS_NOERROR : ANS_NODATA] +=
+			1;
 		break;
 	case KNOT_RCODE_NXDOMAIN:
 		s->counters[ANS_NXDOMAIN] += 1;
@@ -245,7 +246,8 @@ static void sample_questions(struct stats *s, const struct kr_request *req)
 {
 	for (size_t i = 0; i < req->rplan.resolved.len; ++i) {
 		const struct kr_query *qry = req->rplan.resolved.at[i];
-		if (qry->flags.CACHED || !qry->sname || kr_ctx_rnd32(req->ctx) % FREQUENT_SAMPLE != 0)
+		if (qry->flags.CACHED || !qry->sname ||
+			kr_ctx_rnd32(req->ctx) % FREQUENT_SAMPLE != 0)
 			continue;
 		char key[sizeof(uint16_t) + KNOT_DNAME_MAXLEN];
 		unsigned *count = lru_get_new(s->frequent, key, frequent_key(key, qry), NULL);
@@ -389,7 +391,7 @@ static enum lru_apply_do list_frequent(const char *key, uint len, unsigned *val,
 		return LRU_APPLY_DO_NOTHING;
 	memcpy(&type, key, sizeof(type));
 	if (!knot_dname_to_str(name, (const uint8_t *)key + sizeof(type), sizeof(name)) ||
-			knot_rrtype_to_string(type, type_text, sizeof(type_text)) < 0)
+		knot_rrtype_to_string(type, type_text, sizeof(type_text)) < 0)
 		return LRU_APPLY_DO_NOTHING;
 	json_t *item = json_object();
 	json_object_set_new(item, "count", json_integer(*val));
@@ -420,7 +422,7 @@ static char *stats_upstreams(void *env, struct kr_module *module, const char *in
 	json_t *all = json_object();
 	for (size_t i = 1; i < UPSTREAMS; ++i) { /* newest first */
 		const struct upstream *up =
-				&s->upstreams[(s->upstream_next + UPSTREAMS - i) % UPSTREAMS];
+			&s->upstreams[(s->upstream_next + UPSTREAMS - i) % UPSTREAMS];
 		char text[INET6_ADDRSTRLEN];
 		const char *addr = up->is_set ? kr_inaddr(&up->addr.ip) : NULL;
 		if (!addr || !inet_ntop(kr_inaddr_family(&up->addr.ip), addr, text, sizeof(text)))
@@ -458,13 +460,13 @@ int stats_deinit(struct kr_module *module)
 int stats_init(struct kr_module *module)
 {
 	static const struct kr_prop props[] = {
-			{stats_set, "set", "Set a counter: 'KEY VALUE'"},
-			{stats_get, "get", "Value of a counter"},
-			{stats_list, "list", "All counters, or those with a prefix"},
-			{stats_frequent, "frequent", "Frequent questions"},
-			{stats_clear_frequent, "clear_frequent", "Forget frequent questions"},
-			{stats_upstreams, "upstreams", "RTTs of latest upstream answers"},
-			{NULL, NULL, NULL},
+		{stats_set, "set", "Set a counter: 'KEY VALUE'"},
+		{stats_get, "get", "Value of a counter"},
+		{stats_list, "list", "All counters, or those with a prefix"},
+		{stats_frequent, "frequent", "Frequent questions"},
+		{stats_clear_frequent, "clear_frequent", "Forget frequent questions"},
+		{stats_upstreams, "upstreams", "RTTs of latest upstream answers"},
+		{NULL, NULL, NULL},
 	};
 	struct stats *s = calloc(1, sizeof(*s));
 	if (!s)

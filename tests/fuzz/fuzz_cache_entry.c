@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Decoding of cache entries and keys, which a crashed or hostile neighbour process may have written.
- * Input: length of the key (1 byte), key, value. The checksum is made to fit, else nothing gets past it. */
+/* Decoding of cache entries and keys, which a crashed or hostile neighbour process may have
+ * written. Input: length of the key (1 byte), key, value. The checksum is made to fit, else nothing
+ * gets past it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -66,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	key.len = KR_MIN((size_t)data[0] * 2, size - 1);
 	memcpy(key.data, data + 1, key.len);
 	if (cache_key_unpack(&parts, key.data, key.len) == 0 &&
-			knot_dname_wire_check(parts.owner, parts.owner + sizeof(parts.owner), NULL) <= 0)
+		knot_dname_wire_check(parts.owner, parts.owner + sizeof(parts.owner), NULL) <= 0)
 		abort();
 	const size_t len = size - 1 - key.len;
 	uint8_t *val = malloc(len + !len);

@@ -26,8 +26,9 @@ static void put_record(knot_pkt_t *pkt, const char *line)
 	if (zs_parse_record(&scanner) != 0 || scanner.state != ZS_STATE_DATA)
 		fail_msg("bad record: %s", line);
 	assert_int_equal(kr_pkt_put(pkt, scanner.r_owner, scanner.r_ttl,
-					 chaos ? KNOT_CLASS_CH : scanner.r_class, scanner.r_type, scanner.r_data, scanner.r_data_length),
-			0);
+				 chaos ? KNOT_CLASS_CH : scanner.r_class, scanner.r_type,
+				 scanner.r_data, scanner.r_data_length),
+		0);
 	zs_deinit(&scanner);
 }
 
@@ -104,7 +105,8 @@ char *message_text(const knot_pkt_t *pkt)
 			KR_RRTYPE_GET_STR(type, rr->type);
 			if (rr->type == KNOT_RRTYPE_OPT)
 				continue;
-			knot_rrset_txt_dump_data(rr, 0, rdata, sizeof(rdata), &KNOT_DUMP_STYLE_DEFAULT);
+			knot_rrset_txt_dump_data(
+				rr, 0, rdata, sizeof(rdata), &KNOT_DUMP_STYLE_DEFAULT);
 			fprintf(out, "%s %s %s %s\n", names[s], owner, type, rdata);
 		}
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Messages for unit tests, written as text: a first line `QNAME TYPE [RCODE] [flags aa tc ...]`, then one
- * record a line behind its section: `AN`, `NS` or `AR`. Records are in zone-file form with TTL and class.
+ * Messages for unit tests, written as text: a first line `QNAME TYPE [RCODE] [flags aa tc ...]`,
+ * then one record a line behind its section: `AN`, `NS` or `AR`. Records are in zone-file form with
+ * TTL and class.
  */
 #pragma once
 

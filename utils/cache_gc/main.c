@@ -39,7 +39,7 @@ static void print_help(const char *name)
 	       "  -n      dry run: print the usage only\n"
 	       "  -v      verbose\n"
 	       "  -h      this help\n",
-			name);
+		name);
 }
 
 /** A whole number from 0 to `max`; ends the process if it is none. */
@@ -49,9 +49,10 @@ static unsigned long number(char option, const char *text, unsigned long max)
 	errno = 0;
 	const long long value = strtoll(text, &end, 10);
 	if (errno == 0 && end != text && *end == '\0' && value >= 0 &&
-			(unsigned long long)value <= max)
+		(unsigned long long)value <= max)
 		return value;
-	fprintf(stderr, "Error: option -%c: '%s' is not a number from 0 to %lu\n", option, text, max);
+	fprintf(stderr, "Error: option -%c: '%s' is not a number from 0 to %lu\n", option, text,
+		max);
 	exit(EXIT_NUMBER);
 }
 
@@ -60,17 +61,39 @@ static int read_options(int argc, char **argv, struct gc_config *config)
 	int opt;
 	while ((opt = getopt(argc, argv, "c:d:u:f:l:L:m:w:t:nvh")) != -1) {
 		switch (opt) {
-		case 'c': config->path = optarg; break;
-		case 'd': config->interval_ms = number(opt, optarg, INT_MAX); break;
-		case 'u': config->threshold = number(opt, optarg, 100); break;
-		case 'f': config->free_percent = number(opt, optarg, 100); break;
-		case 'l': config->write_records = number(opt, optarg, INT_MAX); break;
-		case 'L': config->read_records = number(opt, optarg, INT_MAX); break;
-		case 'm': config->write_us = number(opt, optarg, INT_MAX); break;
-		case 'w': config->pause_us = number(opt, optarg, INT_MAX); break;
-		case 't': config->keys_bytes = number(opt, optarg, SIZE_MAX >> 21) << 20; break;
-		case 'n': config->is_dry = true; break;
-		case 'v': config->is_verbose = true; break;
+		case 'c':
+			config->path = optarg;
+			break;
+		case 'd':
+			config->interval_ms = number(opt, optarg, INT_MAX);
+			break;
+		case 'u':
+			config->threshold = number(opt, optarg, 100);
+			break;
+		case 'f':
+			config->free_percent = number(opt, optarg, 100);
+			break;
+		case 'l':
+			config->write_records = number(opt, optarg, INT_MAX);
+			break;
+		case 'L':
+			config->read_records = number(opt, optarg, INT_MAX);
+			break;
+		case 'm':
+			config->write_us = number(opt, optarg, INT_MAX);
+			break;
+		case 'w':
+			config->pause_us = number(opt, optarg, INT_MAX);
+			break;
+		case 't':
+			config->keys_bytes = number(opt, optarg, SIZE_MAX >> 21) << 20;
+			break;
+		case 'n':
+			config->is_dry = true;
+			break;
+		case 'v':
+			config->is_verbose = true;
+			break;
 		default:
 			print_help(argv[0]);
 			return EXIT_HELP;
@@ -97,11 +120,11 @@ static bool is_fatal(int ret, bool *had_no_space)
 int main(int argc, char **argv)
 {
 	struct gc_config config = {
-			.threshold = 80,
-			.free_percent = 10,
-			.write_records = 100,
-			.read_records = 200,
-			.stop = &stop,
+		.threshold = 80,
+		.free_percent = 10,
+		.write_records = 100,
+		.read_records = 200,
+		.stop = &stop,
 	};
 	setvbuf(stdout, NULL, _IONBF, 0);
 	printf("Knot Resolver Cache Garbage Collector, version %s\n", PACKAGE_VERSION);

@@ -42,10 +42,10 @@ struct gc {
 	uint64_t bytes;
 	uint64_t entries;
 
-	int limit;		/**< scores above go, all of them */
-	uint64_t quota;		/**< bytes of exactly that score that go too */
+	int limit;      /**< scores above go, all of them */
+	uint64_t quota; /**< bytes of exactly that score that go too */
 	keys_t keys;
-	bool is_out_of_memory;	/**< of the memory allowed for keys */
+	bool is_out_of_memory; /**< of the memory allowed for keys */
 	uint64_t removed;
 	uint64_t *removed_by_type;
 };
@@ -64,7 +64,8 @@ static bool should_stop(const struct gc *gc)
 
 /* ---- looking ---- */
 
-typedef int (*visit_f)(struct gc *gc, const knot_db_val_t *key, size_t size, int score, uint16_t type);
+typedef int (*visit_f)(
+	struct gc *gc, const knot_db_val_t *key, size_t size, int score, uint16_t type);
 
 static int visit_step(struct gc *gc, knot_db_val_t keyval[][2], int count, visit_f visit)
 {
@@ -92,8 +93,8 @@ static int scan(struct gc *gc, visit_f visit)
 	knot_db_val_t keyval[STEP][2];
 	unsigned in_snapshot = 0;
 	while (!should_stop(gc)) {
-		int count = gc->api->scan(
-				gc->db, &gc->stats, after.len ? &after : NULL, keyval, STEP);
+		int count =
+			gc->api->scan(gc->db, &gc->stats, after.len ? &after : NULL, keyval, STEP);
 		if (count <= 0)
 			return count;
 		int ret = visit_step(gc, keyval, count, visit);
@@ -222,8 +223,8 @@ static int collect_garbage(struct gc *gc)
 		return ret;
 	choose_limit(gc);
 	printf("Cache analyzed in %.3f s: %llu records, %llu bytes; removing scores above %d\n",
-			seconds() - start, (unsigned long long)gc->entries,
-			(unsigned long long)gc->bytes, gc->limit);
+		seconds() - start, (unsigned long long)gc->entries, (unsigned long long)gc->bytes,
+		gc->limit);
 	ret = scan(gc, choose);
 	gc->api->commit(gc->db, &gc->stats); /* no snapshot while pages are being freed */
 	if (ret == 0)
@@ -232,7 +233,7 @@ static int collect_garbage(struct gc *gc)
 	if (gc->is_out_of_memory)
 		printf("Keys beyond the memory limit are left for the next round\n");
 	printf("Round took %.3f s, usage is %.2f%% now\n", seconds() - start,
-			gc->api->usage_percent(gc->db));
+		gc->api->usage_percent(gc->db));
 	return ret;
 }
 
@@ -242,7 +243,8 @@ static void age_usage(struct gc *gc)
 	char path[4096];
 	struct stat st;
 	snprintf(path, sizeof(path), "%s/" CACHE_USAGE_FILE, gc->config->path);
-	/* The mapping does not change the time of modification; we do, as the mark of the last halving. */
+	/* The mapping does not change the time of modification; we do, as the mark of the last
+	 * halving. */
 	if (!gc->usage || stat(path, &st) != 0 || st.st_mtime + AGE_S > (time_t)gc->now)
 		return;
 	cache_usage_age(gc->usage);

@@ -52,7 +52,7 @@ static int by_use(unsigned uses)
 }
 
 int score_entry(const knot_db_val_t *key, const knot_db_val_t *val, const struct score_facts *facts,
-		uint16_t *type)
+	uint16_t *type)
 {
 	struct cache_key_parts parts;
 	struct cache_entry_head head;
@@ -60,7 +60,7 @@ int score_entry(const knot_db_val_t *key, const knot_db_val_t *val, const struct
 	if (!memchr(key->data, 0, key->len))
 		return SCORE_NEVER;
 	if (cache_key_unpack(&parts, key->data, key->len) != 0 ||
-			cache_entry_head(&head, key, val) != 0)
+		cache_entry_head(&head, key, val) != 0)
 		return SCORE_MAX;
 	*type = parts.type;
 	const int32_t left = cache_ttl_left(head.time, head.ttl, facts->now);

@@ -16,7 +16,8 @@ static uint32_t wall;
 static void insert_at(struct fixture *f, const char *name, uint16_t type, size_t size, uint32_t ttl)
 {
 	static uint8_t data[8000];
-	knot_rrset_t *rr = type == A ? rr_a(f, name, ttl, 1) : rrset(f, name, type, ttl, data, size);
+	knot_rrset_t *rr =
+		type == A ? rr_a(f, name, ttl, 1) : rrset(f, name, type, ttl, data, size);
 	assert_int_equal(kr_cache_insert_rr(&f->cache, rr, NULL, INSECURE, wall, false), 0);
 	mp_flush(f->pool.ctx);
 }
@@ -28,11 +29,11 @@ static void round_in_child(struct fixture *f, unsigned threshold, unsigned free_
 	pid_t pid = fork();
 	if (pid == 0) {
 		const struct gc_config config = {
-				.path = f->dir,
-				.threshold = threshold,
-				.free_percent = free_percent,
-				.write_records = 100,
-				.read_records = 200,
+			.path = f->dir,
+			.threshold = threshold,
+			.free_percent = free_percent,
+			.write_records = 100,
+			.read_records = 200,
 		};
 		if (!freopen("/dev/null", "w", stdout))
 			_exit(1);
@@ -105,7 +106,8 @@ static void what_is_over_or_broken_goes(void **state)
 	round_in_child(f, 0, 0);
 	assert_false(has(f, "old.", A));
 	assert_true(has(f, "new.", A));
-	assert_int_equal(f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), kr_error(ENOENT));
+	assert_int_equal(
+		f->cache.api->read(f->cache.db, &f->cache.stats, &k, &v, 1), kr_error(ENOENT));
 	const uint64_t clears = f->cache.stats.clear;
 	kr_cache_close(&f->cache);
 	fixture_open(f, 0); /* the store's own records are not garbage */
@@ -146,11 +148,11 @@ static void missing_cache_is_no_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(cold_names_go_first_hot_ones_stay),
-			TEST(what_is_over_or_broken_goes),
-			TEST(below_the_threshold_nothing_is_touched),
-			TEST(other_version_is_left_alone),
-			cmocka_unit_test(missing_cache_is_no_error),
+		TEST(cold_names_go_first_hot_ones_stay),
+		TEST(what_is_over_or_broken_goes),
+		TEST(below_the_threshold_nothing_is_touched),
+		TEST(other_version_is_left_alone),
+		cmocka_unit_test(missing_cache_is_no_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
