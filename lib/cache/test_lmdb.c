@@ -570,7 +570,7 @@ static int replace_it(struct fixture *f)
 static int enlarge_it(struct fixture *f)
 {
 	fixture_open(f, 16 << 20);
-	uint8_t big[30000] = {0};
+	static uint8_t big[30000];
 	for (int i = 0; i < 300; ++i) {
 		char name[32];
 		snprintf(name, sizeof(name), "big%d.", i);
