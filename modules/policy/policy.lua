@@ -372,7 +372,11 @@ function M.REROUTE(targets, names)
 	local renumber = require('kres_modules.renumber')
 	local keys, rules = {}, {}
 	for key in pairs(targets) do keys[#keys + 1] = key end
-	table.sort(keys, function (a, b) return tostring(a) < tostring(b) end)
+	local function length(key) return tonumber(tostring(key):match('/(%d+)$')) or 128 end
+	table.sort(keys, function (a, b) -- the smaller network first
+		if length(a) ~= length(b) then return length(a) > length(b) end
+		return tostring(a) < tostring(b)
+	end)
 	for i, key in ipairs(keys) do
 		rules[i] = (names and renumber.name or renumber.prefix)(key, targets[key])
 	end

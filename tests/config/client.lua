@@ -7,8 +7,8 @@
 -- option_of(pkt, code)         data of an EDNS option, or nil
 -- ede_of(pkt)                  'CODE TEXT' of the extended error, or nil
 -- records(pkt, section)        sorted lines `name TTL TYPE rdata`; section: 'ANSWER' (default), ...
--- serve(zone)                  answer questions as a cache would; zone['name TYPE'] = { 'rdata', ... },
---                              zone['name'] = an RCODE; names that are not listed are not touched
+-- serve(zone)                  answer questions as a cache would; zone['some.name TYPE'] = { 'rdata', ... },
+--                              zone['some.name'] = an RCODE; names that are not listed are not touched
 
 local ffi = require('ffi')
 
@@ -119,7 +119,18 @@ local function put_zone_answer(zone, qry, pkt)
 	return true
 end
 
+--- The same table with names as kres.dname2str() writes them.
+local function with_dots(zone)
+	local fixed = {}
+	for key, value in pairs(zone) do
+		local name, rest = key:match('^(%S*%.%S*[^.%s])(%s?.*)$')
+		fixed[name and name .. '.' .. rest or key] = value
+	end
+	return fixed
+end
+
 function serve(zone)
+	zone = with_dots(zone)
 	package.loaded['kres_modules.test_zone'] = {
 		layer = { produce = function (state, req, pkt)
 			local qry = req:current()
