@@ -10,6 +10,7 @@
 
 #include "lib/log.h"
 #include "lib/utils.h"
+#include "lib/dnssec/key.h"
 #include "lib/dnssec/ta.h"
 
 #define VERBOSE(qry, ...) kr_log_q((qry), RESOLVER, __VA_ARGS__)
@@ -116,7 +117,9 @@ int resolve_chain_check(struct kr_query *qry)
 	}
 	if (!cut->trust_anchor)
 		return push_chain_query(qry, KNOT_RRTYPE_DS);
-	if (cut->trust_anchor->rrs.count == 0) {
+	const bool is_usable = kr_ds_algo_support(cut->trust_anchor) ||
+			       kr_ta_get(ctx->trust_anchors, cut->name) != NULL;
+	if (cut->trust_anchor->rrs.count == 0 || !is_usable) { /* RFC 4035 section 5.2 */
 		become_insecure(qry);
 		return kr_ok();
 	}
