@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * An ordered map from byte strings (any bytes, any length up to 64 KiB) to pointers: a crit-bit
- * tree. Order is lexicographic, a prefix comes before what it is a prefix of.
+ * An ordered map from byte strings (any bytes, any length) to pointers: a radix tree, good for a
+ * million names. Order is lexicographic, a prefix comes before what it is a prefix of. The place of
+ * a value stays the same until its key is removed.
  */
 #pragma once
 
