@@ -41,6 +41,7 @@ int tally_take(struct tally *tally, uint64_t key, uint32_t limit)
 			return kr_error(ENOSPC);
 		slot->key = key;
 		slot->limit = limit;
+		slot->shrunk_ms = 0;
 		tally->used += 1;
 	} else if (slot->count >= slot->limit) {
 		return kr_error(EDQUOT);
@@ -72,11 +73,14 @@ void tally_give(struct tally *tally, uint64_t key)
 	close_gap(tally, slot - tally->slots);
 }
 
-void tally_shrink(struct tally *tally, uint64_t key, uint32_t floor)
+void tally_shrink(struct tally *tally, uint64_t key, uint32_t floor, uint64_t now_ms)
 {
 	struct tally_slot *slot = find(tally, key);
-	if (slot->count > 0)
-		slot->limit = KR_MAX(floor, slot->limit - slot->limit / 4);
+	const bool is_soon = slot->shrunk_ms != 0 && now_ms < slot->shrunk_ms + TALLY_STEP_MS;
+	if (slot->count == 0 || is_soon)
+		return;
+	slot->shrunk_ms = now_ms;
+	slot->limit = KR_MAX(floor, slot->limit - slot->limit / 4);
 }
 
 void tally_grow(struct tally *tally, uint64_t key, uint32_t ceiling)

@@ -8,10 +8,14 @@
 
 #include "lib/defines.h"
 
+/** Shortest time between two steps down of a limit. */
+#define TALLY_STEP_MS 1000
+
 struct tally_slot {
 	uint64_t key;
 	uint32_t count; /**< 0 = free slot */
 	uint32_t limit;
+	uint64_t shrunk_ms; /**< when the limit went down last, 0 = never */
 };
 
 struct tally {
@@ -33,7 +37,10 @@ uint32_t tally_count(const struct tally *tally, uint64_t key);
 int tally_take(struct tally *tally, uint64_t key, uint32_t limit);
 /** Count one less. */
 void tally_give(struct tally *tally, uint64_t key);
-/** It went badly: the limit of the key shrinks by a quarter, not below `floor`. */
-void tally_shrink(struct tally *tally, uint64_t key, uint32_t floor);
+/**
+ * It went badly: the limit of the key shrinks by a quarter, not below `floor`. What goes badly
+ * together counts once: at most one step in TALLY_STEP_MS.
+ */
+void tally_shrink(struct tally *tally, uint64_t key, uint32_t floor, uint64_t now_ms);
 /** It went well: the limit grows by one, not above `ceiling`. */
 void tally_grow(struct tally *tally, uint64_t key, uint32_t ceiling);

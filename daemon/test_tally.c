@@ -32,13 +32,26 @@ static void limit_adapts_between_floor_and_ceiling(void **state)
 	assert_int_equal(tally_init(&tally, 8), 0);
 	assert_int_equal(tally_take(&tally, 1, 16), 0);
 	for (int i = 0; i < 20; ++i)
-		tally_shrink(&tally, 1, 8);
+		tally_shrink(&tally, 1, 8, 1 + i * TALLY_STEP_MS);
 	for (int i = 1; i < 8; ++i)
 		assert_int_equal(tally_take(&tally, 1, 16), 0);
 	assert_int_equal(tally_take(&tally, 1, 16), kr_error(EDQUOT));
 	tally_grow(&tally, 1, 9);
 	tally_grow(&tally, 1, 9);
 	assert_int_equal(tally_take(&tally, 1, 16), 0);
+	assert_int_equal(tally_take(&tally, 1, 16), kr_error(EDQUOT));
+	tally_deinit(&tally);
+}
+
+static void what_goes_badly_together_counts_once(void **state)
+{
+	struct tally tally;
+	assert_int_equal(tally_init(&tally, 8), 0);
+	assert_int_equal(tally_take(&tally, 1, 16), 0);
+	for (int i = 0; i < 100; ++i)
+		tally_shrink(&tally, 1, 4, 5000 + i);
+	for (int i = 1; i < 12; ++i)
+		assert_int_equal(tally_take(&tally, 1, 16), 0);
 	assert_int_equal(tally_take(&tally, 1, 16), kr_error(EDQUOT));
 	tally_deinit(&tally);
 }
@@ -88,6 +101,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limit_holds_and_is_given_back),
 		cmocka_unit_test(limit_adapts_between_floor_and_ceiling),
+		cmocka_unit_test(what_goes_badly_together_counts_once),
 		cmocka_unit_test(removal_keeps_neighbours),
 		cmocka_unit_test(full_table_says_so),
 		cmocka_unit_test(siphash_is_siphash),

@@ -357,8 +357,8 @@ static void question_done(struct upstream_question *qn, const struct upstream_ou
 		tally_grow(&up->in_flight, qn->tally_cut, WORKER_CUT_INFLIGHT_MAX);
 		tally_grow(&up->in_flight, qn->tally_addr, WORKER_CUT_INFLIGHT_MAX);
 	} else if (told.error == KR_SELECTION_QUERY_TIMEOUT) {
-		tally_shrink(&up->in_flight, qn->tally_cut, INFLIGHT_FLOOR);
-		tally_shrink(&up->in_flight, qn->tally_addr, INFLIGHT_FLOOR);
+		tally_shrink(&up->in_flight, qn->tally_cut, INFLIGHT_FLOOR, now_of(up));
+		tally_shrink(&up->in_flight, qn->tally_addr, INFLIGHT_FLOOR, now_of(up));
 	}
 	retire_question(qn);
 	qn->is_over = true;
