@@ -11,6 +11,14 @@
 #include "lib/generic/pack.h"
 #include "lib/generic/queue.h"
 #include "lib/mm.h"
+#include "lib/utils.h"
+
+/** The driver's source of randomness; here it only has to differ from call to call. */
+void kr_rnd_buffered(void *data, unsigned int size)
+{
+	static uint8_t calls;
+	memset(data, ++calls, size);
+}
 
 static void pool_memory_is_aligned_and_separate(void **state)
 {
@@ -107,7 +115,7 @@ static void queue_is_first_in_first_out(void **state)
 	int in = 0, out = 0;
 	for (int round = 0; round < 1000; ++round) {
 		for (int i = 0; i < 3; ++i)
-			queue_push(queue, in++);
+			assert_int_equal(queue_push(queue, in++), 0);
 		for (int i = 0; i < 2; ++i) {
 			assert_int_equal(queue_head(queue), out++);
 			queue_pop(queue);
@@ -118,9 +126,52 @@ static void queue_is_first_in_first_out(void **state)
 	assert_int_equal(queue_head(queue), -1);
 	assert_int_equal(queue_tail(queue), in - 1);
 	queue_deinit(queue);
-	queue_push_head(queue, 7); /* onto an empty one */
+	queue_pop(queue); /* of an empty one: nothing */
+	queue_push_head(queue, 7);
 	assert_int_equal(queue_head(queue), 7);
+	assert_int_equal(queue_tail(queue), 7);
 	queue_deinit(queue);
+}
+
+static void queue_takes_at_both_ends_in_turn(void **state)
+{
+	queue_t(int) queue = {0};
+	for (int i = 1; i <= 20000; ++i) { /* moving all for each would be felt */
+		assert_int_equal(queue_push(queue, i), 0);
+		assert_int_equal(queue_push_head(queue, -i), 0);
+	}
+	int expected = -20000;
+	for (queue_it_t(int) it = queue_it_begin(queue); !queue_it_finished(it);
+		queue_it_next(it)) {
+		assert_int_equal(queue_it_val(it), expected);
+		queue_it_val(it) = 0;
+		expected += expected == -1 ? 2 : 1;
+	}
+	assert_int_equal(expected, 20001);
+	assert_int_equal(queue_tail(queue), 0);
+	queue_deinit(queue);
+	queue_it_t(int) none = queue_it_begin(queue);
+	assert_true(queue_it_finished(none));
+}
+
+static void last_block_of_a_pool_grows_in_its_place(void **state)
+{
+	knot_mm_t mm;
+	mm_ctx_mempool2(&mm, 4096);
+	char *first = mm_strdup(&mm, "first");
+	char *last = mm_strdup(&mm, "last");
+	assert_ptr_equal(mm_realloc(&mm, last, 1000, 5), last);
+	memset(last + 5, 'x', 995);
+	char *moved = mm_realloc(&mm, first, 1000, 6);
+	assert_ptr_not_equal(moved, first);
+	assert_string_equal(moved, "first");
+	assert_ptr_equal(mm_realloc(&mm, moved, 6, 1000), moved); /* and shrinks */
+	assert_ptr_not_equal(mm_realloc(&mm, moved, SIZE_MAX, 6), moved);
+	char *next = mm_alloc(&mm, 16);
+	memset(next, 'n', 16);
+	assert_string_equal(moved, "first");
+	assert_memory_equal(last, "last", 5);
+	mp_delete(mm.ctx);
 }
 
 typedef lru_t(unsigned) counts_t;
@@ -161,6 +212,39 @@ static void lossy_map_keeps_what_is_used_often(void **state)
 	lru_free(counts);
 }
 
+/** Which of many keys survive in a table that holds about as many? */
+static void survivors(char *marks, size_t count)
+{
+	counts_t *map = NULL;
+	lru_create(&map, count, NULL, NULL);
+	for (size_t i = 0; i < count; ++i)
+		lru_get_new(map, (char *)&i, sizeof(i), NULL);
+	for (size_t i = 0; i < count; ++i)
+		marks[i] = lru_get_try(map, (char *)&i, sizeof(i)) != NULL;
+	lru_free(map);
+}
+
+static void nobody_can_tell_which_keys_share_a_group(void **state)
+{
+	char once[4096], again[4096];
+	survivors(once, sizeof(once));
+	survivors(again, sizeof(again));
+	assert_memory_not_equal(once, again, sizeof(once));
+}
+
+static void lossy_map_lives_in_a_pool(void **state)
+{
+	knot_mm_t mm;
+	mm_ctx_mempool2(&mm, 4096);
+	counts_t *counts = NULL;
+	lru_create(&counts, 64, &mm, &mm);
+	*lru_get_new(counts, "key", 3, NULL) = 5;
+	assert_int_equal(*lru_get_try(counts, "key", 3), 5);
+	assert_null(lru_get_impl(counts->u.map, "key", 3, 1000, true, NULL)); /* other type */
+	assert_null(lru_create_impl(8, 64, &mm, &mm)); /* nobody aligns to that */
+	mp_delete(mm.ctx);                             /* no lru_free() needed */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,8 +254,12 @@ int main(void)
 		cmocka_unit_test(realloc_in_a_pool_keeps_the_contents),
 		cmocka_unit_test(array_grows_and_shrinks),
 		cmocka_unit_test(pack_finds_and_removes_by_content),
+		cmocka_unit_test(last_block_of_a_pool_grows_in_its_place),
 		cmocka_unit_test(queue_is_first_in_first_out),
+		cmocka_unit_test(queue_takes_at_both_ends_in_turn),
 		cmocka_unit_test(lossy_map_keeps_what_is_used_often),
+		cmocka_unit_test(nobody_can_tell_which_keys_share_a_group),
+		cmocka_unit_test(lossy_map_lives_in_a_pool),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,17 +5,25 @@
 
 #include "lib/generic/lru.h"
 
+#include <limits.h>
 #include <string.h>
 
-#include "lib/resolve.h"
+#include "lib/generic/siphash.h"
 
 #define GROUP_SLOTS 8
+#define GROUPS_MAX (1u << 24)
+/** Alignment of the values. */
+#define VAL_ALIGN 16
+
+/* Lent by the driver program (lib/utils.h); one without it has only where its heap happens to be.
+ */
+KR_EXPORT extern __attribute__((weak)) void kr_rnd_buffered(void *data, unsigned int size);
 
 struct item {
 	uint key_len;
 	uint val_len;
 	uint val_at; /**< offset of the value in data */
-	_Alignas(16) char data[];
+	_Alignas(VAL_ALIGN) char data[];
 };
 
 struct slot {
@@ -25,32 +33,44 @@ struct slot {
 };
 
 struct lru {
+	struct sip_key seed;
 	uint groups; /**< a power of two */
-	uint64_t seed;
+	knot_mm_t *mm_array;
+	knot_mm_t *mm; /**< of the items */
 	struct slot slots[];
 };
 
 struct lru *lru_create_impl(uint max_slots, uint val_alignment, knot_mm_t *mm_array, knot_mm_t *mm)
 {
+	if (val_alignment > VAL_ALIGN)
+		return NULL;
 	uint groups = 1;
-	while (groups * GROUP_SLOTS < max_slots && groups < (1u << 24))
+	while (groups * GROUP_SLOTS < max_slots && groups < GROUPS_MAX)
 		groups *= 2;
-	struct lru *lru =
-		calloc(1, sizeof(*lru) + (size_t)groups * GROUP_SLOTS * sizeof(struct slot));
+	const size_t slots_size = (size_t)groups * GROUP_SLOTS * sizeof(struct slot);
+	struct lru *lru = mm_calloc(mm_array, 1, sizeof(*lru) + slots_size);
 	if (!lru)
 		return NULL;
 	lru->groups = groups;
-	lru->seed = (uintptr_t)lru;
-	if (the_resolver && the_resolver->rnd)
-		kr_ctx_rnd(the_resolver, &lru->seed, sizeof(lru->seed));
+	lru->mm_array = mm_array;
+	lru->mm = mm;
+	if (kr_rnd_buffered)
+		kr_rnd_buffered(&lru->seed, sizeof(lru->seed));
+	else
+		lru->seed = (struct sip_key){(uintptr_t)lru, (uintptr_t)&lru};
 	return lru;
+}
+
+static void forget(struct lru *lru, struct slot *slot)
+{
+	mm_free(lru->mm, slot->item);
+	*slot = (struct slot){0};
 }
 
 void lru_free_items_impl(struct lru *lru)
 {
 	for (size_t i = 0; i < (size_t)lru->groups * GROUP_SLOTS; ++i)
-		free(lru->slots[i].item);
-	memset(lru->slots, 0, (size_t)lru->groups * GROUP_SLOTS * sizeof(struct slot));
+		forget(lru, &lru->slots[i]);
 }
 
 void lru_free_impl(struct lru *lru)
@@ -58,24 +78,7 @@ void lru_free_impl(struct lru *lru)
 	if (!lru)
 		return;
 	lru_free_items_impl(lru);
-	free(lru);
-}
-
-/** Keyed mixing of a byte string (multiply and fold, eight bytes a step). */
-static uint64_t hash_key(uint64_t seed, const char *key, uint len)
-{
-	uint64_t h = seed ^ (len * 0x9e3779b97f4a7c15ull);
-	while (len > 0) {
-		uint64_t word = 0;
-		const uint step = KR_MIN(len, 8);
-		memcpy(&word, key, step);
-		const __uint128_t product =
-			(__uint128_t)(h ^ word) * (seed | 0xa0761d6478bd642full);
-		h = (uint64_t)product ^ (uint64_t)(product >> 64);
-		key += step;
-		len -= step;
-	}
-	return h;
+	mm_free(lru->mm_array, lru);
 }
 
 static bool is_item(const struct slot *slot, uint32_t hash, const char *key, uint len)
@@ -84,10 +87,12 @@ static bool is_item(const struct slot *slot, uint32_t hash, const char *key, uin
 	       memcmp(slot->item->data, key, len) == 0;
 }
 
-static struct item *item_new(const char *key, uint key_len, uint val_len)
+static struct item *item_new(struct lru *lru, const char *key, uint key_len, uint val_len)
 {
-	const uint val_at = (key_len + 15) & ~15u;
-	struct item *item = calloc(1, sizeof(*item) + val_at + val_len);
+	if (key_len > UINT_MAX - VAL_ALIGN)
+		return NULL;
+	const uint val_at = (key_len + VAL_ALIGN - 1) & ~(VAL_ALIGN - 1u);
+	struct item *item = mm_calloc(lru->mm, 1, sizeof(*item) + (size_t)val_at + val_len);
 	if (!item)
 		return NULL;
 	item->key_len = key_len;
@@ -119,12 +124,14 @@ void *lru_get_impl(
 {
 	if (is_new)
 		*is_new = false;
-	const uint64_t hash = hash_key(lru->seed, key, key_len);
+	const uint64_t hash = siphash24(&lru->seed, key, key_len);
 	struct slot *group = &lru->slots[(hash & (lru->groups - 1)) * GROUP_SLOTS];
 	const uint32_t tag = hash >> 32;
 	for (int i = 0; i < GROUP_SLOTS; ++i) {
 		if (!is_item(&group[i], tag, key, key_len))
 			continue;
+		if (group[i].item->val_len < val_len)
+			return NULL; /* not the type it was stored as */
 		if (group[i].uses < UINT16_MAX)
 			group[i].uses += 1;
 		return group[i].item->data + group[i].item->val_at;
@@ -132,10 +139,10 @@ void *lru_get_impl(
 	struct slot *slot = do_insert ? make_room(group) : NULL;
 	if (!slot)
 		return NULL;
-	struct item *item = item_new(key, key_len, val_len);
+	struct item *item = item_new(lru, key, key_len, val_len);
 	if (!item)
 		return NULL;
-	free(slot->item);
+	forget(lru, slot);
 	*slot = (struct slot){.item = item, .hash = tag, .uses = 1};
 	if (is_new)
 		*is_new = true;
@@ -149,10 +156,8 @@ void lru_apply_impl(struct lru *lru, lru_apply_fun f, void *baton)
 		if (!slot->item)
 			continue;
 		void *val = slot->item->data + slot->item->val_at;
-		if (f(slot->item->data, slot->item->key_len, val, baton) == LRU_APPLY_DO_EVICT) {
-			free(slot->item);
-			memset(slot, 0, sizeof(*slot));
-		}
+		if (f(slot->item->data, slot->item->key_len, val, baton) == LRU_APPLY_DO_EVICT)
+			forget(lru, slot);
 	}
 }
 
@@ -164,16 +169,14 @@ uint lru_capacity_impl(const struct lru *lru)
 /** Shape shared by all lru_t(). */
 typedef lru_t(char) any_lru_t;
 
-void lru_create_(void **table, uint max_slots, size_t val_size)
+void lru_create_(void **table, uint max_slots, knot_mm_t *mm_table, knot_mm_t *mm_values)
 {
-	any_lru_t *lru = calloc(1, sizeof(*lru));
-	if (lru) {
-		lru->u.map = lru_create_impl(max_slots, 16, NULL, NULL);
-		if (!lru->u.map) {
-			free(lru);
-			lru = NULL;
-		}
-	}
+	struct lru *map = lru_create_impl(max_slots, VAL_ALIGN, mm_table, mm_values);
+	any_lru_t *lru = map ? mm_calloc(mm_table, 1, sizeof(*lru)) : NULL;
+	if (lru)
+		lru->u.map = map;
+	else
+		lru_free_impl(map);
 	*table = lru;
 }
 
@@ -182,6 +185,7 @@ void lru_free_(void *table)
 	any_lru_t *lru = table;
 	if (!lru)
 		return;
+	knot_mm_t *mm_table = lru->u.map->mm_array;
 	lru_free_impl(lru->u.map);
-	free(lru);
+	mm_free(mm_table, lru);
 }

@@ -30,9 +30,14 @@ typedef enum lru_apply_do (*lru_apply_fun)(const char *key, uint len, void *val,
 		} u;                                                                               \
 	}
 
-/** Create. @param ptable pointer to lru_t * @param max_slots rounded up to less than double */
+/**
+ * Create; NULL is stored if out of memory.
+ * @param ptable     pointer to lru_t *
+ * @param max_slots  rounded up to less than double
+ * @param mm_table, mm_values  where to take memory; NULL = heap
+ */
 #define lru_create(ptable, max_slots, mm_table, mm_values)                                         \
-	lru_create_((void **)(ptable), (max_slots), sizeof(*(*(ptable))->pdata_t))
+	lru_create_((void **)(ptable), (max_slots), (mm_table), (mm_values))
 /** Free all. NULL is fine. */
 #define lru_free(table) lru_free_((void *)(table))
 /** Forget all keys. */
@@ -51,16 +56,17 @@ typedef enum lru_apply_do (*lru_apply_fun)(const char *key, uint len, void *val,
 #define lru_capacity(table) lru_capacity_impl((table)->u.map)
 
 KR_EXPORT
-void lru_create_(void **table, uint max_slots, size_t val_size);
+void lru_create_(void **table, uint max_slots, knot_mm_t *mm_table, knot_mm_t *mm_values);
 KR_EXPORT
 void lru_free_(void *table);
-/** @param seed secret for hashing keys */
+/** Keys are hashed under a secret of the table (spec H-11). @param val_alignment at most 16 */
 KR_EXPORT
 struct lru *lru_create_impl(uint max_slots, uint val_alignment, knot_mm_t *mm_array, knot_mm_t *mm);
 KR_EXPORT
 void lru_free_impl(struct lru *lru);
 KR_EXPORT
 void lru_free_items_impl(struct lru *lru);
+/** @param val_len bytes of the value; a value stored shorter is not returned */
 KR_EXPORT
 void *lru_get_impl(
 	struct lru *lru, const char *key, uint key_len, uint val_len, bool do_insert, bool *is_new);
