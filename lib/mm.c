@@ -108,6 +108,23 @@ void *mp_alloc(struct mempool *pool, size_t size)
 	return at;
 }
 
+/** Give the block that was taken last another size where it is. */
+static bool resize_last(struct mempool *pool, const void *what, size_t size, size_t prev_size)
+{
+	struct chunk *chunk = pool->last;
+	const size_t prev = align_up(KR_MAX(prev_size, 1));
+	if (size > chunk->size || prev > pool->used || what != chunk->data + pool->used - prev)
+		return false;
+	const size_t at = pool->used - prev;
+	const size_t need = align_up(KR_MAX(size, 1));
+	if (need > chunk->size - at)
+		return false;
+	pool->used = at + need;
+	ASAN_POISON_MEMORY_REGION(chunk->data + at, KR_MAX(prev, need));
+	ASAN_UNPOISON_MEMORY_REGION(chunk->data + at, size);
+	return true;
+}
+
 size_t mp_total_size(const struct mempool *pool)
 {
 	return pool->total;
@@ -140,6 +157,9 @@ void *mm_realloc(knot_mm_t *mm, void *what, size_t size, size_t prev_size)
 {
 	if (!mm)
 		return realloc(what, size);
+	if (what && mm->alloc == (knot_mm_alloc_t)mp_alloc &&
+		resize_last(mm->ctx, what, size, prev_size))
+		return what;
 	void *at = mm->alloc(mm->ctx, size);
 	if (!at)
 		return NULL;
