@@ -43,7 +43,7 @@ local function sockaddr(text)
 	return ffi.gc(sock, ffi.C.free)
 end
 
-local kept = {}
+local kept = {} -- luacheck: ignore 241 (referenced from C only)
 
 function ask(name, rtype, fn, how)
 	how = how or {}
