@@ -345,19 +345,19 @@ static void half_closed_clients_get_their_answer(void **state)
 static void idle_clients_are_closed_in_peace(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
-	net.tcp.in_idle_timeout = 100;
+	net.tcp.in_idle_timeout = 1000;
 	int fd = client("127.0.0.1", SOCK_STREAM);
 	uint8_t wire[16];
 	put_query(wire, 7);
 	assert_int_equal(send(fd, wire, sizeof(wire), 0), sizeof(wire));
 	read_all(fd, wire, sizeof(wire));
-	run_for(50);
+	run_for(500);
 	put_query(wire, 8); /* activity prolongs */
 	assert_int_equal(send(fd, wire, sizeof(wire), 0), sizeof(wire));
 	read_all(fd, wire, sizeof(wire));
-	run_for(70);
+	run_for(600);
 	assert_int_equal(read_for(fd, wire, sizeof(wire), 0), -1);
-	assert_int_equal(read_for(fd, wire, sizeof(wire), 100), 0);
+	assert_int_equal(read_for(fd, wire, sizeof(wire), 5000), 0);
 	close(fd);
 }
 

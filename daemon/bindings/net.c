@@ -211,8 +211,11 @@ static int get_set_timeout(lua_State *L, uint64_t *ms, const char *what)
 
 static int net_tcp_in_idle(lua_State *L)
 {
-	return get_set_timeout(
+	int results = get_set_timeout(
 		L, &the_engine->net.tcp.in_idle_timeout, "tcp_in_idle in milliseconds");
+	the_engine->resolver.stream_idle_ms =
+		the_engine->net.tcp.in_idle_timeout; /* told to clients */
+	return results;
 }
 
 static int net_tls_handshake_timeout(lua_State *L)

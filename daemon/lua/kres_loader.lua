@@ -90,7 +90,7 @@ function adopted.hints(hints)
 			error(string.format("error when opening '%s': failed to open root hints file (%s)",
 				path or 'built-in', tostring(err):match('ERROR: ([^\n]*)$') or tostring(err)), 2)
 		end
-		return is_good
+		return ''
 	end)
 end
 

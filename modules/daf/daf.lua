@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 -- Rules in a language close to English, and their management over HTTP.
 local ffi = require('ffi')
+local kluautil = require('kluautil')
 local C = ffi.C
 
 if not view then modules.load('view') end
@@ -197,8 +198,15 @@ local function facts(rule)
 	return { id = rule.rule.id, info = rule.info, active = not rule.rule.suspended, count = rule.rule.count }
 end
 
+-- Results of a command on all instances; of this one alone where there are no control sockets.
+local function run_on_all(command)
+	local is_good, sockets = pcall(kluautil.list_dir, worker.control_path)
+	if is_good and #sockets > 0 then return map(command) end
+	return { assert(loadstring('return ' .. command))(), n = 1 }
+end
+
 local function on_all(command)
-	local results = map(command)
+	local results = run_on_all(command)
 	for i = 1, results.n do
 		if not results[i] then return false end
 	end
@@ -224,7 +232,7 @@ function methods.POST(_, stream)
 	local is_good, rule = pcall(M.add, text)
 	if not is_good then return 500, tojson(tostring(rule)) end
 	-- a rule that is known already is not added twice, neither here nor elsewhere
-	map(string.format('daf.add(%s) and true', quote(text)))
+	run_on_all(string.format('daf.add(%s) and true', quote(text)))
 	return facts(rule)
 end
 
@@ -279,7 +287,7 @@ end
 -- Counts of all instances by our numbers.
 local function total_counts()
 	local totals = {}
-	local results = map('daf._counts()')
+	local results = run_on_all('daf._counts()')
 	for i = 1, results.n do
 		for text, count in pairs(results[i] or {}) do
 			local id = by_text(text)

@@ -3,6 +3,7 @@
 -- revoked and go. The state of each key is kept in the key file (see trust_anchors).
 local ffi = require('ffi')
 local kres = require('kres')
+local bit = require('bit')
 local C = ffi.C
 
 local M = {
@@ -26,13 +27,30 @@ local function setting(keyset, name)
 	return M[name]
 end
 
+local REVOKE = 0x80 -- low octet of the flags, RFC 5011 section 7
+
+-- A zone key with the SEP bit, revoked or not.
+local function is_signing_key(rdata)
+	return bit.band(rdata:byte(1), 1) ~= 0 and bit.band(rdata:byte(2), 1) ~= 0
+end
+
+local function key_tag(rr)
+	return C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
+end
+
+-- Tag that the key had before it was revoked.
+local function plain_tag(rr)
+	local flags = bit.band(rr.rdata:byte(2), bit.bnot(REVOKE))
+	local rdata = rr.rdata:sub(1, 1) .. string.char(flags) .. rr.rdata:sub(3)
+	return C.kr_dnssec_key_tag(rr.type, rdata, #rdata)
+end
+
 -- The same key, whatever its flags; a DS stands for the key of its tag and algorithm.
 local function is_same_key(known, rr)
 	if known.type == kres.type.DS then
-		return known.key_tag == C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
-			and known.rdata:byte(3) == rr.rdata:byte(4)
+		return known.key_tag == plain_tag(rr) and known.rdata:byte(3) == rr.rdata:byte(4)
 	end
-	return C.kr_dnssec_key_match(known.rdata, #known.rdata, rr.rdata, #rr.rdata) == 0
+	return known.rdata:sub(3) == rr.rdata:sub(3)
 end
 
 local function find_key(keyset, rr)
@@ -46,7 +64,7 @@ end
 local function new_key(keyset, rr, now)
 	local key = {
 		owner = rr.owner, type = rr.type, class = rr.class, ttl = rr.ttl, rdata = rr.rdata,
-		key_tag = C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata),
+		key_tag = key_tag(rr),
 		state = trust_anchors.key_state.Start,
 	}
 	if #keyset == 0 then
@@ -67,7 +85,7 @@ local function key_present(keyset, key, rr, now)
 		if key.state == states.Valid or key.state == states.Missing then
 			key.state = states.Revoked
 			key.type, key.rdata = rr.type, rr.rdata
-			key.key_tag = C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
+			key.key_tag = key_tag(rr)
 			key.timer = now + math.floor(setting(keyset, 'hold_down_time') / sec)
 			log_key(key)
 		elseif key.state == states.AddPend then
@@ -145,20 +163,42 @@ local function has_trusted(keyset)
 	return false
 end
 
+-- Tags of the keys that signed the set.
+local function signer_tags(pkt)
+	local tags = {}
+	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
+		if rr.type == kres.type.RRSIG and rr.rdata:sub(1, 2) == '\0\48' then
+			tags[rr.rdata:byte(17) * 256 + rr.rdata:byte(18)] = true
+		end
+	end
+	return tags
+end
+
+-- Key signing keys of the zone in an answer. A revocation counts only if the key itself signed it
+-- (RFC 5011 section 2.1); otherwise the key is as good as absent.
+local function published_keys(keyset, pkt)
+	local keys, tags = {}, signer_tags(pkt)
+	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
+		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and is_signing_key(rr.rdata)
+				and (not C.kr_dnssec_key_revoked(rr.rdata) or tags[key_tag(rr)]) then
+			keys[#keys + 1] = rr
+		end
+	end
+	return keys
+end
+
 -- Apply a validated DNSKEY set. The old state stays in force if the new one cannot be written.
 local function update(keyset, pkt, now)
 	local fresh = copy_keys(keyset)
 	local seen = {}
-	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
-		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and C.kr_dnssec_key_ksk(rr.rdata) then
-			local key = find_key(fresh, rr)
-			if key then
-				key_present(fresh, key, rr, now)
-				seen[key] = true
-			elseif not C.kr_dnssec_key_revoked(rr.rdata) then
-				new_key(fresh, rr, now)
-				seen[fresh[#fresh]] = true
-			end
+	for _, rr in ipairs(published_keys(keyset, pkt)) do
+		local key = find_key(fresh, rr)
+		if key then
+			key_present(fresh, key, rr, now)
+			seen[key] = true
+		elseif not C.kr_dnssec_key_revoked(rr.rdata) then
+			new_key(fresh, rr, now)
+			seen[fresh[#fresh]] = true
 		end
 	end
 	for _, key in ipairs(fresh) do
@@ -183,12 +223,10 @@ end
 -- Do the published keys differ from a file that is not ours to write?
 local function unmanaged_differs(keyset, pkt)
 	local seen = {}
-	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
-		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and C.kr_dnssec_key_ksk(rr.rdata) then
-			local key = find_key(keyset, rr)
-			if not key or C.kr_dnssec_key_revoked(rr.rdata) then return true end
-			seen[key] = true
-		end
+	for _, rr in ipairs(published_keys(keyset, pkt)) do
+		local key = find_key(keyset, rr)
+		if not key or C.kr_dnssec_key_revoked(rr.rdata) then return true end
+		seen[key] = true
 	end
 	for _, key in ipairs(keyset) do
 		if not seen[key] then return true end
@@ -252,7 +290,7 @@ local function on_answer(zone, pkt, req)
 	end
 	track.ttl_ms = min_ttl(pkt)
 	if track.managed then
-		update(keyset, pkt, os.time())
+		update(keyset, pkt, tonumber(req:initial().timestamp.tv_sec))
 	elseif unmanaged_differs(keyset, pkt) then
 		M.cb_unmanagedkey_change(tostring(keyset.filename))
 	end

@@ -1,0 +1,35 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+modules.load('nsid')
+
+local function sees(name, how, expected)
+	return function (done)
+		how.addr = '192.0.2.1'
+		ask(name, 'A', function (pkt)
+			same(option_of(pkt, 3), expected)
+			done()
+		end, how)
+	end
+end
+
+test('there is no name at first', function (done)
+	same(nsid.name(), nil)
+	sees('localhost', { opt = { [3] = '' } }, nil)(done)
+end)
+test('the name is set and told', function ()
+	same(nsid.name('instance 1'), 'instance 1')
+	same(nsid.name(), 'instance 1')
+end)
+test('asked for', sees('localhost', { opt = { [3] = '' } }, 'instance 1'))
+test('asked for with a payload', sees('localhost', { opt = { [3] = 'abc' } }, 'instance 1'))
+test('not asked for', sees('localhost', {}, nil))
+test('without EDNS', sees('localhost', { edns = false }, nil))
+test('refused answers have it, too', sees('localhost', { opt = { [3] = '' }, rd = false }, 'instance 1'))
+test('text of digits stays text', function ()
+	same(nsid.name('007'), '007')
+	same(nsid.name(), '007')
+end)
+test('a name that is too long is not taken', function ()
+	same(nsid.name(('x'):rep(256)), nil)
+	same(nsid.name(), '007')
+	same(#nsid.name(('x'):rep(255)), 255)
+end)

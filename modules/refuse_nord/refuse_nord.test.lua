@@ -1,0 +1,35 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+local NO_RD = { addr = '192.0.2.1', rd = false }
+
+test('questions without RD are refused', function (done)
+	ask('x.example', 'A', function (pkt)
+		same({ pkt:rcode(), pkt:aa(), pkt:ad(), pkt:rd(), pkt:ra() }, { 5, false, false, false, true })
+		same({ pkt:ancount(), pkt:nscount(), ede_of(pkt) }, { 0, 0, '20 ABC4' })
+		done()
+	end, NO_RD)
+end)
+
+test('what a rule had put in is taken out', function (done)
+	ask('localhost', 'A', function (pkt)
+		same({ pkt:rcode(), records(pkt), ede_of(pkt) }, { 5, {}, '20 ABC4' })
+		done()
+	end, NO_RD)
+end)
+
+test('questions with RD are not touched', function (done)
+	ask('localhost', 'A', function (pkt)
+		same({ pkt:rcode(), records(pkt) }, { 0, { 'localhost. 900 A 127.0.0.1' } })
+		done()
+	end, { addr = '192.0.2.1' })
+end)
+
+test('unloaded: local data are given out', function (done)
+	modules.unload('refuse_nord')
+	ask('localhost', 'A', function (pkt)
+		same(records(pkt), { 'localhost. 900 A 127.0.0.1' })
+		ask('x.example', 'A', function (pkt2)
+			same({ pkt2:rcode(), records(pkt2) }, { 2, {} })
+			done()
+		end, NO_RD)
+	end, NO_RD)
+end)
