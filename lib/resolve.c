@@ -536,6 +536,21 @@ static void log_sending(struct kr_query *qry, const struct kr_transport *transpo
 		names[transport->protocol]);
 }
 
+/**
+ * Is it the zone that has no server that answers? Not if we only stopped looking for them: whoever
+ * wastes the budgets of a request must not get other zones shunned.
+ */
+static bool is_cut_dead(struct kr_query *qry)
+{
+	const struct kr_budget *budget = &qry->request->budget;
+	if (qry->flags.FORWARD || qry->flags.STUB)
+		return false;
+	return budget->spent[KR_BUDGET_TIMEOUTS] > 0 ||
+	       (budget->spent[KR_BUDGET_NS_LOOKUPS] > 0 && kr_zonecut_is_empty(&qry->zone_cut) &&
+		       !budget->exhausted[KR_BUDGET_NS_LOOKUPS] &&
+		       !budget->exhausted[KR_BUDGET_NS_DEPTH]);
+}
+
 /** No server is left. One round with NO_NS_FOUND set gives serve_stale its chance. */
 static int no_server_left(struct kr_query *qry)
 {
@@ -545,7 +560,7 @@ static int no_server_left(struct kr_query *qry)
 		qry->flags.NO_NS_FOUND = true;
 		return req->state = KR_STATE_PRODUCE;
 	}
-	if (req->budget.spent[KR_BUDGET_TIMEOUTS] > 0 && !qry->flags.FORWARD && !qry->flags.STUB) {
+	if (is_cut_dead(qry)) {
 		kr_failcache_add(req->ctx->failures, KR_FAIL_CUT, qry->zone_cut.name, 0, -1,
 			req->ctx->now_ms);
 	}

@@ -36,6 +36,8 @@
 #define STALE_SLACK_MS 100
 /** Failed look-ups after which the other address type is tried. */
 #define LOOKUPS_ONE_TYPE 3
+/** Look-ups of a request whose servers may be asked in the plainest way, too. */
+#define LOOKUPS_WITH_PATIENCE 2
 
 /** A server of the cut. */
 struct ns_state {
@@ -339,7 +341,7 @@ static bool cut_for_stale(struct kr_query *qry, unsigned *timeout_ms)
 {
 	const uint64_t now = qry->request->ctx->now_ms;
 	const uint64_t look = qry->creation_time_mono + STALE_AGE_MS;
-	if (state_of(qry)->was_cut_short || now + STALE_SLACK_MS >= look ||
+	if (!qry->stale_cb || state_of(qry)->was_cut_short || now + STALE_SLACK_MS >= look ||
 		now + *timeout_ms <= look + STALE_SLACK_MS)
 		return false;
 	state_of(qry)->was_cut_short = true;
@@ -449,7 +451,11 @@ static bool give_up_habits(struct kr_query *qry)
 		const struct addr_try *it = &tries->at[i];
 		has_failed = has_failed || (it->has_failed && tries_left(it, true) > 0);
 	}
-	if (!has_failed || tries->habit == HABIT_PLAIN_STREAM)
+	/* who makes us look for many servers gets no second chance for each of them */
+	const bool is_one_of_many =
+		qry->parent &&
+		qry->request->budget.spent[KR_BUDGET_NS_LOOKUPS] > LOOKUPS_WITH_PATIENCE;
+	if (!has_failed || is_one_of_many || tries->habit == HABIT_PLAIN_STREAM)
 		return false;
 	tries->habit = HABIT_PLAIN_STREAM;
 	qry->flags.NO_MINIMIZE = qry->flags.NO_0X20 = qry->flags.TCP = true;
