@@ -12,8 +12,9 @@
 #define WAYS 4                /**< places an answer may take */
 #define ENTRY_BYTES_GUESS 384 /**< for the number of sets */
 #define RECORDS_MAX 64        /**< answers with more records are not kept */
-#define END_MS 5000           /**< this long before its end an answer is not used any more */
-#define KEY_MAX (KNOT_DNAME_MAXLEN + 8)
+#define END_S 5               /**< keep_off_end: this long before its end, and 1 % of its life */
+#define MADE_LIFE_S 3600      /**< hand-made answers are made anew after this */
+#define KEY_MAX (KNOT_DNAME_MAXLEN + 12)
 
 /** Addresses of one set, side by side and equally long: they may be rotated. */
 struct run {
@@ -24,14 +25,13 @@ struct run {
 struct entry {
 	uint64_t hash;
 	uint64_t generation;
-	uint64_t stored_ms;
-	uint64_t fresh_until_ms;
-	size_t bytes;
+	uint32_t stored_s;
+	uint32_t life_s; /**< from then on */
 	struct run run;
 	uint16_t key_len, wire_len;
-	uint16_t records; /**< number of TTLs */
-	uint16_t ttl_at[RECORDS_MAX];
-	uint8_t data[]; /**< key, wire */
+	uint8_t records;   /**< TTLs to count down */
+	bool is_used;      /**< since the hand came by */
+	uint16_t ttl_at[]; /**< then key, wire */
 };
 
 struct answers {
@@ -40,7 +40,10 @@ struct answers {
 	size_t mask; /**< sets - 1 */
 	size_t hand; /**< next set to make room in */
 	uint8_t out[ANSWERS_WIRE_MAX];
-	struct entry *sets[][WAYS];
+	struct {
+		uint32_t tags[WAYS]; /**< of hashes; spares looking at most of the others */
+		struct entry *at[WAYS];
+	} sets[];
 };
 
 /** Everything an answer depends on besides the configuration. */
@@ -64,11 +67,27 @@ struct answers *answers_new(size_t max_bytes, const uint8_t seed[static 16])
 	return answers;
 }
 
+static size_t entry_size(size_t records, size_t key_len, size_t wire_len)
+{
+	return sizeof(struct entry) + records * sizeof(uint16_t) + key_len + wire_len;
+}
+
+static const uint8_t *entry_key(const struct entry *entry)
+{
+	return (const uint8_t *)&entry->ttl_at[entry->records];
+}
+
+static const uint8_t *entry_wire(const struct entry *entry)
+{
+	return entry_key(entry) + entry->key_len;
+}
+
 static void entry_drop(struct answers *answers, struct entry **place)
 {
-	if (!*place)
+	const struct entry *entry = *place;
+	if (!entry)
 		return;
-	answers->bytes -= (*place)->bytes;
+	answers->bytes -= entry_size(entry->records, entry->key_len, entry->wire_len);
 	answers->count -= 1;
 	free(*place);
 	*place = NULL;
@@ -80,7 +99,7 @@ void answers_free(struct answers *answers)
 		return;
 	for (size_t i = 0; i <= answers->mask; ++i) {
 		for (int j = 0; j < WAYS; ++j)
-			entry_drop(answers, &answers->sets[i][j]);
+			entry_drop(answers, &answers->sets[i].at[j]);
 	}
 	free(answers);
 }
@@ -90,24 +109,22 @@ size_t answers_count(const struct answers *answers)
 	return answers->count;
 }
 
-/** Sizes of answers differ by what fits; clients fall into few classes. */
-static uint8_t size_class(uint16_t limit)
+size_t answers_bytes(const struct answers *answers)
 {
-	static const uint16_t classes[] = {KR_DNS_UDP_PLAIN, KR_EDNS_PAYLOAD, 4096};
-	uint8_t i = 0;
-	while (i < KR_COUNT_OF(classes) && limit > classes[i])
-		++i;
-	return i;
+	return answers->bytes;
 }
 
 static void key_init(struct answers *answers, struct key *key, const struct inquiry *inq,
-	enum answers_via via, uint16_t limit)
+	const struct answers_place *place)
 {
 	uint8_t *at = key->at;
 	*at++ = (inq->rd ? 1 : 0) | (inq->ad ? 2 : 0) | (inq->cd ? 4 : 0) |
 		(inq->has_edns ? 8 : 0) | (inq->has_do ? 16 : 0);
-	*at++ = via;
-	*at++ = size_class(limit);
+	*at++ = place->via << 4 | (inq->options & INQUIRY_OPTIONS_ANSWERED);
+	knot_wire_write_u16(at, place->limit);
+	at += 2;
+	knot_wire_write_u32(at, place->client_class);
+	at += 4;
 	knot_wire_write_u16(at, inq->qtype);
 	at += 2;
 	memcpy(at, inq->qname, inq->qname_len);
@@ -118,19 +135,22 @@ static void key_init(struct answers *answers, struct key *key, const struct inqu
 
 static bool is_cacheable_question(const struct inquiry *inq)
 {
-	return inq->verdict == INQUIRY_RESOLVE && !inq->has_options && !inq->has_records;
+	return inq->verdict == INQUIRY_RESOLVE && !(inq->options & INQUIRY_OPTION_OTHER) &&
+	       !inq->has_records;
 }
 
-static struct entry **find(struct answers *answers, const struct key *key)
+/** @return way of the set, or -1 */
+static int find(const struct answers *answers, const struct key *key, size_t set)
 {
-	struct entry **set = answers->sets[key->hash & answers->mask];
+	const uint32_t tag = key->hash >> 32;
 	for (int i = 0; i < WAYS; ++i) {
-		const struct entry *entry = set[i];
-		if (entry && entry->hash == key->hash && entry->key_len == key->len &&
-			memcmp(entry->data, key->at, key->len) == 0)
-			return &set[i];
+		const struct entry *entry = answers->sets[set].at[i];
+		if (answers->sets[set].tags[i] == tag && entry && entry->hash == key->hash &&
+			entry->key_len == key->len &&
+			memcmp(entry_key(entry), key->at, key->len) == 0)
+			return i;
 	}
-	return NULL;
+	return -1;
 }
 
 /* ---- serving ---- */
@@ -144,36 +164,46 @@ static void rotate_run(uint8_t *out, const uint8_t *wire, const struct run *run,
 	memcpy(out + run->at + tail, wire + run->at, head);
 }
 
+/** Count down; hand-made answers have no TTLs listed. */
+static void age_ttls(uint8_t *out, const struct entry *entry, uint32_t age_s)
+{
+	for (int i = 0; i < entry->records; ++i) {
+		uint8_t *ttl = out + entry->ttl_at[i];
+		knot_wire_write_u32(ttl, knot_wire_read_u32(ttl) - age_s);
+	}
+}
+
 struct bytes answers_find(struct answers *answers, const struct inquiry *inq, struct bytes question,
-	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms, uint32_t rotate)
+	const struct answers_place *place, uint32_t rotate)
 {
 	const struct bytes none = {NULL, 0};
 	if (!is_cacheable_question(inq))
 		return none;
 	struct key key;
-	key_init(answers, &key, inq, via, limit);
-	struct entry **place = find(answers, &key);
-	if (!place)
+	key_init(answers, &key, inq, place);
+	const size_t set = key.hash & answers->mask;
+	const int way = find(answers, &key, set);
+	if (way < 0)
 		return none;
-	const struct entry *entry = *place;
-	if (entry->generation != generation || now_ms >= entry->fresh_until_ms) {
-		entry_drop(answers, place);
+	struct entry *entry = answers->sets[set].at[way];
+	const uint32_t age_s = place->now_s - entry->stored_s; /* huge if the clock went back */
+	const uint32_t end_s = place->keep_off_end ? END_S + entry->life_s / 100 : 0;
+	if (entry->generation != place->generation || age_s >= entry->life_s) {
+		entry_drop(answers, &answers->sets[set].at[way]);
 		return none;
 	}
-	if (entry->wire_len > limit)
+	if (entry->records > 0 && entry->life_s - age_s <= end_s)
 		return none;
+	entry->is_used = true;
 	uint8_t *out = answers->out;
-	const uint8_t *wire = entry->data + entry->key_len;
+	const uint8_t *wire = entry_wire(entry);
 	memcpy(out, wire, entry->wire_len);
 	if (rotate && entry->run.count > 1)
 		rotate_run(out, wire, &entry->run, rotate);
 	knot_wire_set_id(out, inq->id);
 	memcpy(out + KNOT_WIRE_HEADER_SIZE, question.at + KNOT_WIRE_HEADER_SIZE, inq->qname_len);
-	const uint32_t age_s = (now_ms - entry->stored_ms) / 1000;
-	for (int i = 0; i < entry->records; ++i) {
-		uint8_t *ttl = out + entry->ttl_at[i];
-		knot_wire_write_u32(ttl, knot_wire_read_u32(ttl) - age_s);
-	}
+	if (age_s > 0)
+		age_ttls(out, entry, age_s);
 	return (struct bytes){out, entry->wire_len};
 }
 
@@ -182,8 +212,8 @@ struct bytes answers_find(struct answers *answers, const struct inquiry *inq, st
 /** Where the TTLs are, and what else serving needs to know of the records. */
 struct plan {
 	uint16_t ttl_at[RECORDS_MAX];
-	uint16_t records;
-	uint32_t min_ttl;
+	uint8_t records;
+	uint32_t min_ttl; /**< UINT32_MAX without records */
 	struct run run;
 };
 
@@ -256,94 +286,150 @@ static bool scan(struct plan *plan, const uint8_t *wire, size_t len, size_t ques
 	}
 	if (plan->run.count < 2)
 		plan->run.count = 0;
-	return at == len && plan->records > 0;
+	return at == len;
+}
+
+static bool is_plain_query(const struct kr_query *qry, bool keep_off_end)
+{
+	const struct kr_qflags *flags = &qry->flags;
+	return !flags->NO_CACHE && !flags->DNSSEC_BOGUS && !(flags->EXPIRING && keep_off_end);
 }
 
 /** Everything in the answer came from ordinary resolution and may be repeated. */
-static bool is_fit(const struct kr_request *req)
+static bool is_resolved(const struct kr_request *req, bool keep_off_end)
 {
-	const knot_pkt_t *answer = req->answer;
-	if (!answer || !(req->state & KR_STATE_DONE) ||
-		req->extended_error.info_code != KR_EDE_NONE || req->options.NO_CACHE ||
-		req->options.TRACE || req->trace_log)
-		return false;
-	const uint8_t *wire = answer->wire;
+	const uint8_t *wire = req->answer->wire;
 	const uint8_t rcode = knot_wire_get_rcode(wire);
-	if (knot_wire_get_tc(wire) || knot_wire_get_aa(wire) ||
+	const kr_qarray_t *resolved = &req->rplan.resolved;
+	if (knot_wire_get_aa(wire) || req->extended_error.info_code != KR_EDE_NONE ||
 		(rcode != KNOT_RCODE_NOERROR && rcode != KNOT_RCODE_NXDOMAIN))
 		return false;
-	const kr_qarray_t *resolved = &req->rplan.resolved;
 	for (size_t i = 0; i < resolved->len; ++i) {
-		const struct kr_qflags *flags = &resolved->at[i]->flags;
-		if (flags->NO_CACHE || flags->EXPIRING || flags->DNSSEC_BOGUS)
+		if (!is_plain_query(resolved->at[i], keep_off_end))
 			return false;
 	}
 	return resolved->len > 0;
 }
 
-/** The place for a new answer: its old one, a free one, or that of the oldest. */
-static struct entry **place_for(struct answers *answers, const struct key *key)
+static bool is_fit(const struct kr_request *req, bool keep_off_end)
 {
-	struct entry **place = find(answers, key);
-	if (place)
-		return place;
-	struct entry **set = answers->sets[key->hash & answers->mask];
-	place = &set[0];
-	for (int i = 0; i < WAYS && *place; ++i) {
-		if (!set[i] || set[i]->stored_ms < (*place)->stored_ms)
-			place = &set[i];
-	}
-	return place;
+	if (!req->answer || !(req->state & KR_STATE_DONE) || req->repeat == KR_REPEAT_NEVER ||
+		req->options.NO_CACHE || req->options.TRACE || req->trace_log)
+		return false;
+	return req->repeat == KR_REPEAT_MADE || is_resolved(req, keep_off_end);
 }
 
+/** Of a truncated answer: what was to be in it counts, too. */
+static uint32_t selected_ttl(const ranked_rr_array_t *selected)
+{
+	uint32_t ttl = UINT32_MAX;
+	for (size_t i = 0; i < selected->len; ++i) {
+		if (selected->at[i]->to_wire)
+			ttl = KR_MIN(ttl, selected->at[i]->rr->ttl);
+	}
+	return ttl;
+}
+
+/** How long the answer may be repeated; 0 = not at all. */
+static uint32_t life_of(const struct kr_request *req, const struct plan *plan)
+{
+	if (req->repeat == KR_REPEAT_MADE)
+		return MADE_LIFE_S;
+	uint32_t ttl = plan->min_ttl;
+	if (knot_wire_get_tc(req->answer->wire))
+		ttl = KR_MIN(ttl, KR_MIN(selected_ttl(&req->answ_selected),
+					  selected_ttl(&req->auth_selected)));
+	return ttl == UINT32_MAX ? 0 : ttl;
+}
+
+/** The way for a new answer: its old one, a free one, or that of the oldest that nobody used. */
+static int way_for(struct answers *answers, const struct key *key, size_t set)
+{
+	const int old = find(answers, key, set);
+	if (old >= 0)
+		return old;
+	struct entry *const *at = answers->sets[set].at;
+	int way = 0;
+	for (int i = 0; i < WAYS; ++i) {
+		if (!at[i])
+			return i;
+		const bool is_better = at[i]->is_used == at[way]->is_used
+					       ? at[i]->stored_s < at[way]->stored_s
+					       : !at[i]->is_used;
+		if (is_better)
+			way = i;
+	}
+	return way;
+}
+
+/** Drop what nobody used since the last round, until there is room. */
 static void make_room(struct answers *answers, size_t bytes)
 {
 	while (answers->count > 0 && answers->bytes + bytes > answers->max_bytes) {
-		for (int i = 0; i < WAYS; ++i)
-			entry_drop(answers, &answers->sets[answers->hand][i]);
+		for (int i = 0; i < WAYS; ++i) {
+			struct entry **place = &answers->sets[answers->hand].at[i];
+			if (*place && (*place)->is_used)
+				(*place)->is_used = false;
+			else
+				entry_drop(answers, place);
+		}
 		answers->hand = (answers->hand + 1) & answers->mask;
 	}
 }
 
-void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
-	enum answers_via via, uint16_t limit, uint64_t generation, uint64_t now_ms)
+static struct entry *entry_new(
+	const struct key *key, const struct plan *plan, const knot_pkt_t *answer)
 {
-	if (!is_cacheable_question(inq) || !is_fit(req))
+	struct entry *entry = malloc(entry_size(plan->records, key->len, answer->size));
+	if (!entry)
+		return NULL;
+	*entry = (struct entry){
+		.hash = key->hash,
+		.run = plan->run,
+		.key_len = key->len,
+		.wire_len = answer->size,
+		.records = plan->records,
+	};
+	memcpy(entry->ttl_at, plan->ttl_at, plan->records * sizeof(entry->ttl_at[0]));
+	memcpy((uint8_t *)entry_key(entry), key->at, key->len);
+	memcpy((uint8_t *)entry_wire(entry), answer->wire, answer->size);
+	return entry;
+}
+
+void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
+	const struct answers_place *place)
+{
+	if (!is_cacheable_question(inq) || !is_fit(req, place->keep_off_end))
 		return;
 	const knot_pkt_t *answer = req->answer;
 	const size_t question_end = KNOT_WIRE_HEADER_SIZE + inq->qname_len + 4;
 	struct plan plan;
 	if (answer->size > ANSWERS_WIRE_MAX || answer->size < question_end ||
+		answer->size > place->limit ||
 		!scan(&plan, answer->wire, answer->size, question_end))
 		return;
-	const uint64_t life_ms = (uint64_t)plan.min_ttl * 1000;
-	const uint64_t end_ms = KR_MAX(END_MS, life_ms / 10);
-	if (life_ms <= end_ms)
+	const uint32_t life_s = life_of(req, &plan);
+	if (life_s == 0)
 		return;
+	if (req->repeat == KR_REPEAT_MADE) { /* the same octets each time */
+		plan.records = 0;
+		plan.run.count = 0;
+	}
 	struct key key;
-	key_init(answers, &key, inq, via, limit);
-	const size_t bytes = sizeof(struct entry) + key.len + answer->size;
-	struct entry *entry = malloc(bytes);
+	key_init(answers, &key, inq, place);
+	struct entry *entry = entry_new(&key, &plan, answer);
 	if (!entry)
 		return;
-	*entry = (struct entry){
-		.hash = key.hash,
-		.generation = generation,
-		.stored_ms = now_ms,
-		.fresh_until_ms = now_ms + life_ms - end_ms,
-		.bytes = bytes,
-		.run = plan.run,
-		.key_len = key.len,
-		.wire_len = answer->size,
-		.records = plan.records,
-	};
-	memcpy(entry->ttl_at, plan.ttl_at, sizeof(entry->ttl_at));
-	memcpy(entry->data, key.at, key.len);
-	memcpy(entry->data + key.len, answer->wire, answer->size);
+	entry->generation = place->generation;
+	entry->stored_s = place->now_s;
+	entry->life_s = life_s;
+	const size_t bytes = entry_size(plan.records, key.len, answer->size);
 	make_room(answers, bytes);
-	struct entry **place = place_for(answers, &key);
-	entry_drop(answers, place);
-	*place = entry;
+	const size_t set = key.hash & answers->mask;
+	const int way = way_for(answers, &key, set);
+	entry_drop(answers, &answers->sets[set].at[way]);
+	answers->sets[set].at[way] = entry;
+	answers->sets[set].tags[way] = key.hash >> 32;
 	answers->bytes += bytes;
 	answers->count += 1;
 }

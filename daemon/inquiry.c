@@ -110,6 +110,22 @@ static int check_option(uint16_t code, const uint8_t *data, size_t len, bool is_
 	}
 }
 
+static enum inquiry_option option_kind(uint16_t code)
+{
+	switch (code) {
+	case KNOT_EDNS_OPTION_NSID:
+		return INQUIRY_OPTION_NSID;
+	case KNOT_EDNS_OPTION_TCP_KEEPALIVE:
+		return INQUIRY_OPTION_KEEPALIVE;
+	case KNOT_EDNS_OPTION_COOKIE:
+	case KNOT_EDNS_OPTION_PADDING:
+	case KNOT_EDNS_OPTION_CLIENT_SUBNET:
+		return INQUIRY_OPTION_MUTE;
+	default:
+		return INQUIRY_OPTION_OTHER;
+	}
+}
+
 static int read_options(struct inquiry *inq, struct cursor cur, bool is_stream)
 {
 	for (int i = 0; cur.at < cur.len; ++i) {
@@ -121,7 +137,7 @@ static int read_options(struct inquiry *inq, struct cursor cur, bool is_stream)
 			check_option(code, cur.wire + cur.at, len, is_stream) != GOOD)
 			return BAD;
 		cur.at += len;
-		inq->has_options = true;
+		inq->options |= option_kind(code);
 	}
 	return GOOD;
 }

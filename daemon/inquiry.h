@@ -16,6 +16,16 @@ enum inquiry_verdict {
 	INQUIRY_REFUSE,  /**< answer with inquiry::rcode */
 };
 
+/** EDNS options of a question, as far as answers may differ by them. */
+enum inquiry_option {
+	INQUIRY_OPTION_NSID = 1 << 0,
+	INQUIRY_OPTION_KEEPALIVE = 1 << 1,
+	INQUIRY_OPTION_MUTE = 1 << 2,  /**< cookie, padding, subnet: we answer as if not there */
+	INQUIRY_OPTION_OTHER = 1 << 3, /**< some module may know what to do */
+};
+/** Those which answers differ by in a way known here. */
+#define INQUIRY_OPTIONS_ANSWERED (INQUIRY_OPTION_NSID | INQUIRY_OPTION_KEEPALIVE)
+
 /** Facts of a message; pointers lead into it. */
 struct inquiry {
 	enum inquiry_verdict verdict;
@@ -30,7 +40,7 @@ struct inquiry {
 	size_t question_end; /**< octets up to the end of the question */
 
 	bool has_edns, has_do;
-	bool has_options;  /**< any EDNS option */
+	uint8_t options;   /**< EDNS options, enum inquiry_option */
 	bool has_records;  /**< records other than OPT */
 	uint16_t payload;  /**< as sent, 0 without EDNS */
 	size_t payload_at; /**< where it stands in the message */

@@ -45,6 +45,8 @@ struct qr_task {
 	struct worker_query query;                 /**< addresses point into this task */
 	union kr_sockaddr addr, comm_addr, dst_addr;
 	struct inquiry inquiry;
+	uint32_t client_class; /**< for the answer cache */
+	uint64_t generation;   /**< of the configuration the request began with */
 	uint64_t question_hash;
 	uint64_t prefix_key; /**< 0 = not counted */
 	int *end_state;      /**< where to leave the state it ended with, or NULL */

@@ -63,15 +63,33 @@ static void sample_deinit(struct sample *s)
 	mp_delete(s->pool.ctx);
 }
 
-static void store(struct answers *l0, struct sample *s, uint64_t now_ms)
+static struct answers_place at(uint32_t now_s)
 {
-	answers_store(l0, &s->inq, &s->req, ANSWERS_UDP, 1232, 1, now_ms);
+	return (struct answers_place){
+		.via = ANSWERS_UDP, .limit = 1232, .generation = 1, .now_s = now_s};
 }
 
-static struct bytes find(struct answers *l0, struct sample *s, uint64_t now_ms)
+static void store_at(struct answers *l0, struct sample *s, const struct answers_place *place)
 {
-	return answers_find(l0, &s->inq, (struct bytes){s->question->wire, s->question->size},
-		ANSWERS_UDP, 1232, 1, now_ms, 0);
+	answers_store(l0, &s->inq, &s->req, place);
+}
+
+static struct bytes find_at(struct answers *l0, struct sample *s, const struct answers_place *place)
+{
+	return answers_find(
+		l0, &s->inq, (struct bytes){s->question->wire, s->question->size}, place, 0);
+}
+
+static void store(struct answers *l0, struct sample *s, uint32_t now_s)
+{
+	const struct answers_place place = at(now_s);
+	store_at(l0, s, &place);
+}
+
+static struct bytes find(struct answers *l0, struct sample *s, uint32_t now_s)
+{
+	const struct answers_place place = at(now_s);
+	return find_at(l0, s, &place);
 }
 
 static knot_pkt_t *parse(struct sample *s, struct bytes wire)
@@ -91,7 +109,7 @@ static void hit_follows_the_question(void **state)
 	inquiry_examine(
 		&again.inq, (struct bytes){again.question->wire, again.question->size}, false);
 	store(l0, &s, 1000);
-	const struct bytes wire = find(l0, &again, 1000 + 42 * 1000);
+	const struct bytes wire = find(l0, &again, 1042);
 	assert_non_null(wire.at);
 	assert_int_equal(knot_wire_get_id(wire.at), 0xbeef);
 	assert_memory_equal(wire.at + 12, again.question->wire + 12, again.question->qname_size);
@@ -105,20 +123,46 @@ static void hit_follows_the_question(void **state)
 	sample_deinit(&again);
 }
 
-static void never_served_near_or_beyond_its_end(void **state)
+static uint32_t first_ttl(struct sample *s, struct bytes wire)
+{
+	return knot_pkt_rr(knot_pkt_section(parse(s, wire), KNOT_ANSWER), 0)->ttl;
+}
+
+static void never_served_beyond_its_end(void **state)
 {
 	struct answers *l0 = answers_new(1 << 20, seed);
 	struct sample s;
 	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 100, 1);
 	store(l0, &s, 1000);
-	assert_non_null(find(l0, &s, 1000 + 89999).at);
-	assert_null(
-		find(l0, &s, 1000 + 90000).at); /* a tenth is left: somebody may want to prefetch */
+	assert_int_equal(first_ttl(&s, find(l0, &s, 1099)), 1);
+	assert_null(find(l0, &s, 1100).at);
+	assert_int_equal(answers_count(l0), 0);
+	store(l0, &s, 1000);
+	assert_null(find(l0, &s, 999).at); /* the clock was set back */
 	assert_int_equal(answers_count(l0), 0);
 	sample_deinit(&s);
-	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 5, 1);
+	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 0, 1);
 	store(l0, &s, 1000);
 	assert_int_equal(answers_count(l0), 0);
+	answers_free(l0);
+	sample_deinit(&s);
+}
+
+/** Somebody prefetches: the last seconds are seen by the layers. */
+static void the_end_is_left_to_those_who_want_it(void **state)
+{
+	struct answers *l0 = answers_new(1 << 20, seed);
+	struct sample s;
+	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 100, 1);
+	struct answers_place place = at(1000);
+	place.keep_off_end = true;
+	store_at(l0, &s, &place);
+	place.now_s = 1093;
+	assert_non_null(find_at(l0, &s, &place).at);
+	place.now_s = 1094;
+	assert_null(find_at(l0, &s, &place).at);
+	place.keep_off_end = false;
+	assert_non_null(find_at(l0, &s, &place).at);
 	answers_free(l0);
 	sample_deinit(&s);
 }
@@ -130,30 +174,60 @@ static void other_circumstances_miss(void **state)
 	struct sample s;
 	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 300, 1);
 	store(l0, &s, 1000);
-	const struct bytes question = {s.question->wire, s.question->size};
-	assert_non_null(answers_find(l0, &s.inq, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	assert_null(answers_find(l0, &s.inq, question, ANSWERS_TLS, 1232, 1, 2000, 0).at);
-	assert_null(answers_find(l0, &s.inq, question, ANSWERS_STREAM, 1232, 1, 2000, 0).at);
-	assert_null(answers_find(l0, &s.inq, question, ANSWERS_UDP, 512, 1, 2000, 0).at);
-	struct inquiry other = s.inq;
-	other.has_do = true;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	other = s.inq;
-	other.cd = true;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	other = s.inq;
-	other.rd = false;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	other = s.inq;
-	other.has_edns = true;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	other = s.inq;
-	other.qtype = KNOT_RRTYPE_AAAA;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	other = s.inq;
-	other.has_options = true;
-	assert_null(answers_find(l0, &other, question, ANSWERS_UDP, 1232, 1, 2000, 0).at);
-	assert_null(answers_find(l0, &s.inq, question, ANSWERS_UDP, 1232, 2, 2000, 0).at);
+	assert_non_null(find(l0, &s, 1002).at);
+	for (int i = 0; i < 13; ++i) {
+		struct answers_place place = at(1002);
+		const struct inquiry same = s.inq;
+		switch (i) {
+		case 0:
+			place.via = ANSWERS_TLS;
+			break;
+		case 1:
+			place.via = ANSWERS_STREAM;
+			break;
+		case 2:
+			place.via = ANSWERS_HTTPS;
+			break;
+		case 3:
+			place.limit = 512;
+			break;
+		case 4:
+			place.client_class = 1;
+			break;
+		case 5:
+			s.inq.has_do = true;
+			break;
+		case 6:
+			s.inq.cd = true;
+			break;
+		case 7:
+			s.inq.rd = false;
+			break;
+		case 8:
+			s.inq.ad = !s.inq.ad;
+			break;
+		case 9:
+			s.inq.has_edns = true;
+			break;
+		case 10:
+			s.inq.qtype = KNOT_RRTYPE_AAAA;
+			break;
+		case 11:
+			s.inq.options = INQUIRY_OPTION_NSID;
+			break;
+		default:
+			s.inq.options = INQUIRY_OPTION_OTHER;
+			break;
+		}
+		if (find_at(l0, &s, &place).at)
+			fail_msg("case %d was found", i);
+		s.inq = same;
+	}
+	s.inq.options = INQUIRY_OPTION_MUTE; /* a cookie, say */
+	assert_non_null(find(l0, &s, 1002).at);
+	struct answers_place place = at(1002);
+	place.generation = 2;
+	assert_null(find_at(l0, &s, &place).at);
 	assert_int_equal(answers_count(l0), 0); /* the other generation emptied the place */
 	answers_free(l0);
 	sample_deinit(&s);
@@ -163,11 +237,11 @@ static void unfit_answers_are_not_kept(void **state)
 {
 	struct answers *l0 = answers_new(1 << 20, seed);
 	struct sample s;
-	for (int i = 0; i < 10; ++i) {
+	for (int i = 0; i < 11; ++i) {
 		sample_init(&s, "www.example.com.",
 			i == 0 ? KNOT_RCODE_SERVFAIL : KNOT_RCODE_NOERROR, 300, i == 1 ? 0 : 1);
 		if (i == 2)
-			knot_wire_set_tc(s.req.answer->wire);
+			s.req.repeat = KR_REPEAT_NEVER;
 		else if (i == 3)
 			knot_wire_set_aa(s.req.answer->wire);
 		else if (i == 4)
@@ -179,15 +253,60 @@ static void unfit_answers_are_not_kept(void **state)
 		else if (i == 7)
 			s.qry.flags.EXPIRING = true;
 		else if (i == 8)
-			s.inq.has_options = true;
+			s.inq.options = INQUIRY_OPTION_OTHER;
 		else if (i == 9)
 			s.req.answer = NULL;
-		store(l0, &s, 1000);
+		else if (i == 10)
+			s.req.answer->size -= 1; /* not all of a record */
+		struct answers_place place = at(1000);
+		place.keep_off_end = true;
+		store_at(l0, &s, &place);
 		if (answers_count(l0) != 0)
 			fail_msg("case %d was kept", i);
 		sample_deinit(&s);
 	}
 	answers_free(l0);
+}
+
+/** What rules made of question and configuration stays as it is, TTLs too. */
+static void made_answers_do_not_age(void **state)
+{
+	struct answers *l0 = answers_new(1 << 20, seed);
+	struct sample s;
+	sample_init(&s, "blocked.example.com.", KNOT_RCODE_NXDOMAIN, 10800, 1);
+	knot_wire_set_aa(s.req.answer->wire);
+	s.req.rplan.resolved.len = 0;
+	store(l0, &s, 1000);
+	assert_int_equal(answers_count(l0), 0); /* nobody said so */
+	s.req.repeat = KR_REPEAT_MADE;
+	s.req.extended_error.info_code = KNOT_EDNS_EDE_BLOCKED;
+	store(l0, &s, 1000);
+	assert_int_equal(first_ttl(&s, find(l0, &s, 1500)), 10800);
+	struct answers_place place = at(1500);
+	place.generation = 2;
+	assert_null(find_at(l0, &s, &place).at);
+	answers_free(l0);
+	sample_deinit(&s);
+}
+
+/** A truncated answer is as good as what did not fit, and only for those who take as little. */
+static void truncated_answers_last_as_long_as_what_is_left_out(void **state)
+{
+	struct answers *l0 = answers_new(1 << 20, seed);
+	struct sample s;
+	sample_init(&s, "www.example.com.", KNOT_RCODE_NOERROR, 300, 0);
+	knot_wire_set_tc(s.req.answer->wire);
+	store(l0, &s, 1000);
+	assert_int_equal(answers_count(l0), 0); /* nothing says for how long */
+	knot_rrset_t rr = {.ttl = 60};
+	ranked_rr_array_entry_t entry = {.to_wire = true, .rr = &rr};
+	ranked_rr_array_entry_t *list[] = {&entry};
+	s.req.answ_selected = (ranked_rr_array_t){.at = list, .len = 1};
+	store(l0, &s, 1000);
+	assert_non_null(find(l0, &s, 1059).at);
+	assert_null(find(l0, &s, 1060).at);
+	answers_free(l0);
+	sample_deinit(&s);
 }
 
 static void addresses_take_turns(void **state)
@@ -198,9 +317,9 @@ static void addresses_take_turns(void **state)
 	store(l0, &s, 1000);
 	unsigned seen = 0;
 	for (uint32_t rotate = 1; rotate <= 4; ++rotate) {
-		const struct bytes wire =
-			answers_find(l0, &s.inq, (struct bytes){s.question->wire, s.question->size},
-				ANSWERS_UDP, 1232, 1, 2000, rotate);
+		const struct answers_place place = at(1001);
+		const struct bytes wire = answers_find(l0, &s.inq,
+			(struct bytes){s.question->wire, s.question->size}, &place, rotate);
 		const knot_pkt_t *pkt = parse(&s, wire);
 		const knot_pktsection_t *answer = knot_pkt_section(pkt, KNOT_ANSWER);
 		assert_int_equal(answer->count, 4);
@@ -228,9 +347,10 @@ static void memory_stays_bounded(void **state)
 		sample_init(&s, name, KNOT_RCODE_NOERROR, 300, 8);
 		store(l0, &s, 1000 + i);
 		assert_non_null(find(l0, &s, 1000 + i).at); /* the latest is there */
+		assert_true(answers_bytes(l0) <= max_bytes);
 		sample_deinit(&s);
 	}
-	assert_in_range(answers_count(l0), 100, max_bytes / 300);
+	assert_in_range(answers_count(l0), 100, max_bytes / 200);
 	answers_free(l0);
 }
 
@@ -238,9 +358,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hit_follows_the_question),
-		cmocka_unit_test(never_served_near_or_beyond_its_end),
+		cmocka_unit_test(never_served_beyond_its_end),
+		cmocka_unit_test(the_end_is_left_to_those_who_want_it),
 		cmocka_unit_test(other_circumstances_miss),
 		cmocka_unit_test(unfit_answers_are_not_kept),
+		cmocka_unit_test(made_answers_do_not_age),
+		cmocka_unit_test(truncated_answers_last_as_long_as_what_is_left_out),
 		cmocka_unit_test(addresses_take_turns),
 		cmocka_unit_test(memory_stays_bounded),
 	};

@@ -142,7 +142,9 @@ static unsigned uid_internal(struct worker_private *priv)
 
 static enum answers_via via_of(const struct kr_request_qsource_flags *flags)
 {
-	if (flags->tls || flags->http)
+	if (flags->http)
+		return ANSWERS_HTTPS;
+	if (flags->tls)
 		return ANSWERS_TLS;
 	return flags->tcp ? ANSWERS_STREAM : ANSWERS_UDP;
 }
@@ -199,14 +201,31 @@ static bool may_repeat(const struct worker_ctx *worker)
 	       !ctx->answers_vary;
 }
 
+/** Where in the answer cache the answer to this question is, or would be. */
+static struct answers_place place_of(const struct worker_ctx *worker, const struct inquiry *inq,
+	const struct worker_query *query, uint32_t client_class)
+{
+	const struct kr_context *ctx = worker->resolver;
+	return (struct answers_place){
+		.via = via_of(&query->flags),
+		.limit = answer_limit(worker, inq, is_udp(query)),
+		.client_class = client_class,
+		.generation = ctx->generation,
+		.now_s = ctx->now.tv_sec,
+		.keep_off_end = ctx->wants_expiring,
+	};
+}
+
 static void remember_answer(struct qr_task *task)
 {
 	struct worker_ctx *worker = task->worker;
-	if (!may_repeat(worker) || task->req.options.NO_ANSWER || task->req.qsource.flags.internal)
+	if (!may_repeat(worker) || task->client_class == KR_CLIENT_UNIQUE ||
+		task->generation != worker->resolver->generation || task->req.options.NO_ANSWER ||
+		task->req.qsource.flags.internal)
 		return;
-	answers_store(worker->priv->answers, &task->inquiry, &task->req, via_of(&task->query.flags),
-		answer_limit(worker, &task->inquiry, is_udp(&task->query)),
-		worker->resolver->generation, worker->resolver->now_ms);
+	const struct answers_place place =
+		place_of(worker, &task->inquiry, &task->query, task->client_class);
+	answers_store(worker->priv->answers, &task->inquiry, &task->req, &place);
 }
 
 static void task_unlist(struct qr_task *task)
@@ -464,7 +483,7 @@ static knot_pkt_t *parse_question(
 
 /** A good question that L0 does not know. */
 static int admit(struct worker_ctx *worker, struct worker_client *client,
-	const struct worker_query *query, const struct inquiry *inq)
+	const struct worker_query *query, const struct inquiry *inq, uint32_t class)
 {
 	const uint64_t prefix = prefix_key(worker, query);
 	const uint64_t hash = question_hash(worker, inq);
@@ -478,6 +497,8 @@ static int admit(struct worker_ctx *worker, struct worker_client *client,
 		return kr_ok();
 	}
 	task->inquiry = *inq;
+	task->client_class = class;
+	task->generation = worker->resolver->generation;
 	task->inquiry.qname = knot_pkt_qname(question);
 	task->prefix_key = prefix;
 	task->question_hash = hash;
@@ -489,15 +510,46 @@ static int admit(struct worker_ctx *worker, struct worker_client *client,
 	return kr_ok();
 }
 
-static struct bytes find_answer(
-	struct worker_ctx *worker, const struct worker_query *query, const struct inquiry *inq)
+static uint32_t client_class(const struct kr_context *ctx, const struct worker_query *query)
+{
+	if (query->headers) /* modules may look at them */
+		return KR_CLIENT_UNIQUE;
+	if (!ctx->client_class)
+		return 0;
+	const struct kr_client client = {
+		.addr = query->addr, .dst_addr = query->dst_addr, .flags = query->flags};
+	return ctx->client_class(ctx->client_class_data, &client);
+}
+
+static struct bytes find_answer(struct worker_ctx *worker, const struct worker_query *query,
+	const struct inquiry *inq, uint32_t class)
 {
 	struct kr_context *ctx = worker->resolver;
-	if (!may_repeat(worker) || query->headers)
+	if (class == KR_CLIENT_UNIQUE || !may_repeat(worker))
 		return (struct bytes){NULL, 0};
 	const uint32_t rotate = ctx->options.REORDER_RR ? kr_ctx_rnd32(ctx) : 0;
-	return answers_find(worker->priv->answers, inq, query->wire, via_of(&query->flags),
-		answer_limit(worker, inq, is_udp(query)), ctx->generation, ctx->now_ms, rotate);
+	const struct answers_place place = place_of(worker, inq, query, class);
+	return answers_find(worker->priv->answers, inq, query->wire, &place, rotate);
+}
+
+/** Tell those who count or log. */
+static void tell_repeated(struct worker_ctx *worker, const struct worker_query *query,
+	const struct inquiry *inq, struct bytes answer)
+{
+	const struct kr_repeated what = {
+		.addr = query->addr,
+		.comm_addr = query->comm_addr,
+		.dst_addr = query->dst_addr,
+		.flags = query->flags,
+		.query = query->wire.at,
+		.query_len = query->wire.len,
+		.answer = answer.at,
+		.answer_len = answer.len,
+		.has_edns = inq->has_edns,
+		.has_do = inq->has_do,
+	};
+	for (const kr_layer_api_t **at = worker->resolver->repeat_hooks; at && *at; ++at)
+		(*at)->repeated(*at, &what);
 }
 
 int worker_submit(
@@ -513,14 +565,16 @@ int worker_submit(
 		answer_refusal(worker, client, query, &inq, inq.rcode);
 		return kr_ok();
 	}
-	const struct bytes known = find_answer(worker, query, &inq);
+	const uint32_t class = client_class(worker->resolver, query);
+	const struct bytes known = find_answer(worker, query, &inq, class);
 	if (known.at) {
 		worker->stats.queries += 1;
 		worker->stats.l0_hits += 1;
+		tell_repeated(worker, query, &inq, known);
 		client->answer(client, query, known, NULL);
 		return kr_ok();
 	}
-	return admit(worker, client, query, &inq);
+	return admit(worker, client, query, &inq, class);
 }
 
 void worker_client_gone(struct worker_ctx *worker, struct worker_client *client)

@@ -14,6 +14,15 @@
 struct kr_request;
 struct sockaddr;
 
+/** How a message travelled. */
+struct kr_request_qsource_flags {
+	bool tcp : 1;      /**< a stream (TCP, TLS, HTTP) */
+	bool tls : 1;      /**< encrypted */
+	bool http : 1;     /**< DNS over HTTPS */
+	bool xdp : 1;      /**< kernel bypass */
+	bool internal : 1; /**< made by this process, not by a client */
+};
+
 /** State of a request; exactly one bit is set. */
 enum kr_layer_state {
 	KR_STATE_CONSUME = 1 << 0, /**< a packet is to be processed / an answer is awaited */
@@ -57,6 +66,20 @@ enum kr_hook {
 	KR_HOOK_COUNT
 };
 
+/** A finished answer that the driver gave again, without a request. Pointers are lent. */
+struct kr_repeated {
+	const struct sockaddr *addr;      /**< client */
+	const struct sockaddr *comm_addr; /**< peer really talking to us, NULL = the client */
+	const struct sockaddr *dst_addr;  /**< local address */
+	struct kr_request_qsource_flags flags;
+	const uint8_t *query; /**< wire as it came */
+	size_t query_len;
+	const uint8_t *answer; /**< wire as it goes out */
+	size_t answer_len;
+	bool has_edns; /**< the query has OPT, so has the answer */
+	bool has_do;
+};
+
 /** Table of hooks; owned by the module, constant while it is loaded. NULL = not implemented. */
 struct kr_layer_api {
 	int (*begin)(kr_layer_t *ctx);
@@ -71,8 +94,12 @@ struct kr_layer_api {
 	void *data; /**< the module's own */
 	/** The hooks need not see a question whose finished answer is repeated (answer cache of the
 	 * daemon): what they do follows from the question alone, and ctx->generation is raised when
-	 * it changes. */
+	 * it changes. Requests for which that is not so can be marked one by one, see
+	 * kr_request_set_repeat(). */
 	bool is_skippable;
+	/** Told of each answer that is repeated, in place of all other hooks; for counters and
+	 * logs. Implies is_skippable. Costs something on the quickest path: no allocation here. */
+	void (*repeated)(const kr_layer_api_t *api, const struct kr_repeated *what);
 	int cb_slots[]; /**< for the Lua glue */
 };
 

@@ -155,6 +155,27 @@ static bool has_hook(const kr_layer_api_t *api, enum kr_hook hook)
 	}
 }
 
+/** Layers that are told of repeated answers, and whether answers may be repeated at all. */
+static int list_repeat_hooks(struct kr_context *ctx, size_t count)
+{
+	const kr_layer_api_t **fresh = calloc(count + 1, sizeof(*fresh));
+	if (!fresh)
+		return kr_error(ENOMEM);
+	size_t n = 0;
+	bool all_skippable = true;
+	for (size_t i = 0; i < count; ++i) {
+		const kr_layer_api_t *api = ctx->modules->at[i]->layer;
+		if (api && api->repeated)
+			fresh[n++] = api;
+		else if (api && !api->is_skippable)
+			all_skippable = false;
+	}
+	free(ctx->repeat_hooks);
+	ctx->repeat_hooks = fresh;
+	ctx->layers_skippable = all_skippable;
+	return kr_ok();
+}
+
 int kr_modules_changed(struct kr_context *ctx)
 {
 	const size_t count = ctx->modules ? ctx->modules->len : 0;
@@ -178,12 +199,6 @@ int kr_modules_changed(struct kr_context *ctx)
 		ctx->hooks_retired[hook] = ctx->hooks[hook];
 		ctx->hooks[hook] = fresh[hook];
 	}
-	ctx->layers_skippable = true;
-	for (size_t i = 0; i < count; ++i) {
-		const kr_layer_api_t *api = ctx->modules->at[i]->layer;
-		if (api && !api->is_skippable)
-			ctx->layers_skippable = false;
-	}
 	ctx->generation += 1;
-	return kr_ok();
+	return list_repeat_hooks(ctx, count);
 }

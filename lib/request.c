@@ -174,3 +174,8 @@ void kr_request_clear_selected(struct kr_request *req)
 	req->auth_selected.len = 0;
 	req->add_selected.len = 0;
 }
+
+void kr_request_set_repeat(struct kr_request *req, enum kr_repeat repeat)
+{
+	req->repeat = KR_MAX(req->repeat, repeat);
+}

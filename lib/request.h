@@ -26,13 +26,13 @@ struct kr_extended_error {
 	const char *extra_text; /**< NULL, static, or on the request's pool */
 };
 
-/** How a message travelled. */
-struct kr_request_qsource_flags {
-	bool tcp : 1;      /**< a stream (TCP, TLS, HTTP) */
-	bool tls : 1;      /**< encrypted */
-	bool http : 1;     /**< DNS over HTTPS */
-	bool xdp : 1;      /**< kernel bypass */
-	bool internal : 1; /**< made by this process, not by a client */
+/** May the finished answer be given to others who ask the same (answer cache of the daemon)? */
+enum kr_repeat {
+	KR_REPEAT_RESOLVED, /**< if it comes from resolution */
+	/** Yes, though it is hand-made: it follows from question and configuration alone. The same
+	 * octets, TTLs included, until ctx->generation is raised. */
+	KR_REPEAT_MADE,
+	KR_REPEAT_NEVER, /**< it depends on the client, the time or chance */
 };
 
 typedef struct kr_http_header_array_entry {
@@ -102,6 +102,7 @@ struct kr_request {
 	unsigned int count_no_nsaddr;     /**< server names without address in a row */
 	unsigned int count_fail_row;      /**< failed answers in a row */
 	bool is_finished;                 /**< finish walk has run */
+	uint8_t repeat;                   /**< enum kr_repeat, kr_request_set_repeat() */
 
 	/* Listeners and the Lua side. */
 	trace_log_f trace_log;
@@ -143,3 +144,10 @@ int kr_forward_add_target(struct kr_request *req, const struct sockaddr *sock);
 /** Forget all selected records (before hand-making an answer). */
 KR_EXPORT
 void kr_request_clear_selected(struct kr_request *req);
+/**
+ * Say whether the finished answer may be repeated to others with the same question; among several
+ * opinions the highest value holds. Whoever looks at the client, at headers or at a clock for this
+ * request says KR_REPEAT_NEVER, even if it then does nothing.
+ */
+KR_EXPORT
+void kr_request_set_repeat(struct kr_request *req, enum kr_repeat repeat);

@@ -74,6 +74,8 @@ void kr_context_deinit(struct kr_context *ctx)
 		free(ctx->hooks_retired[i]);
 		ctx->hooks[i] = ctx->hooks_retired[i] = NULL;
 	}
+	free(ctx->repeat_hooks);
+	ctx->repeat_hooks = NULL;
 }
 
 /* ---- walks ---- */

@@ -36,6 +36,20 @@ struct sockaddr;
 /** Function of the driver that fills a buffer with random bytes fit for cryptography. */
 typedef void (*kr_rnd_f)(void *data, void *buf, size_t len);
 
+/** Who asks, as far as rules may treat clients differently without a request. */
+struct kr_client {
+	const struct sockaddr *addr;     /**< client */
+	const struct sockaddr *dst_addr; /**< address of ours */
+	struct kr_request_qsource_flags flags;
+};
+/** This client's answers are neither kept nor taken from others. */
+#define KR_CLIENT_UNIQUE UINT32_MAX
+/**
+ * Class of a client: finished answers are repeated within a class only. It holds as long as
+ * kr_context::generation. No allocation and no Lua: this is on the path of each query.
+ */
+typedef uint32_t (*kr_client_class_f)(void *data, const struct kr_client *client);
+
 /** What all requests of a process share. Written by the driver and configuration. */
 struct kr_context {
 	/* Configuration. */
@@ -50,8 +64,10 @@ struct kr_context {
 	uint64_t stream_idle_ms; /**< how long idle client streams are kept (told to clients, RFC
 				    7828) */
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
-	bool answers_vary; /**< rules look at more than the question: no finished answer is repeated
-			    */
+	bool answers_vary; /**< some rule looks at more than can be said here: no finished answer is
+			      repeated */
+	bool wants_expiring; /**< a module wants to see questions for records near their end:
+				finished answers are not repeated until the last moment */
 
 	/* State. */
 	struct kr_cache cache;
@@ -62,8 +78,12 @@ struct kr_context {
 		*hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
 	const kr_layer_api_t *
 		*hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
+	const kr_layer_api_t **repeat_hooks;   /**< those with kr_layer_api::repeated, NULL-ended */
 	bool layers_skippable;                 /**< all layers are (kr_layer_api::is_skippable) */
 	uint64_t generation; /**< changes with configuration, rules, anchors, cache clearing */
+	/** Which clients rules treat alike, for the answer cache; NULL: all. */
+	kr_client_class_f client_class;
+	void *client_class_data;
 	uint64_t budget_hits[KR_BUDGET_COUNT];
 	uint64_t budget_logged_ms[KR_BUDGET_COUNT];
 

@@ -215,6 +215,7 @@ static int net_tcp_in_idle(lua_State *L)
 		L, &the_engine->net.tcp.in_idle_timeout, "tcp_in_idle in milliseconds");
 	the_engine->resolver.stream_idle_ms =
 		the_engine->net.tcp.in_idle_timeout; /* told to clients */
+	the_engine->resolver.generation += 1;
 	return results;
 }
 

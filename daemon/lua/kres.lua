@@ -735,6 +735,14 @@ local request_methods = {
 		end
 		C.kr_request_set_extended_error(req, code, copy)
 	end,
+	-- May the finished answer be given to others who ask the same? 'made': yes, though it is hand-made;
+	-- 'never': it depends on more than the question.
+	set_repeat = function (req, how)
+		check_request(req)
+		local value = ({ made = C.KR_REPEAT_MADE, never = C.KR_REPEAT_NEVER })[how]
+		if not value then error("set_repeat: 'made' or 'never' is expected", 2) end
+		C.kr_request_set_repeat(req, value)
+	end,
 	vars = function (req)
 		check_request(req)
 		if req.vars_ref < 0 then

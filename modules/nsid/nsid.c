@@ -39,8 +39,11 @@ static char *nsid_name(void *env, struct kr_module *module, const char *input)
 		kr_log_error(NSID, "name is longer than %d bytes and was not set\n", NSID_MAX);
 		return NULL;
 	}
-	if (input)
+	if (input) {
+		struct kr_context *ctx = env;
 		memcpy(nsid->name, input, strlen(input) + 1);
+		ctx->generation += 1; /* it is in answers that are repeated */
+	}
 	return nsid->name[0] ? strdup(nsid->name) : NULL;
 }
 
@@ -59,8 +62,7 @@ int nsid_init(struct kr_module *module)
 	if (!nsid)
 		return kr_error(ENOMEM);
 	nsid->layer.answer_finalize = nsid_finalize;
-	nsid->layer.is_skippable =
-		true; /* only questions with the option matter, and those are not repeated */
+	nsid->layer.is_skippable = true; /* answers to those who ask for it are kept apart */
 	nsid->layer.data = module;
 	module->data = nsid;
 	module->layer = &nsid->layer;

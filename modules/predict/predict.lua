@@ -10,7 +10,7 @@ local M = {
 	queue_len = 0,
 	batch = 0,     -- how many at once
 	log = {},      -- window number -> { key = { name, type } }
-	layer = { skippable = true }, -- answers close to their end are not repeated, so they are seen here
+	layer = { skippable = true }, -- answers close to their end are not repeated: see init()
 }
 
 local DRAIN_STEPS = 20      -- the queue is worked off in so many steps
@@ -165,7 +165,12 @@ function M.config(conf)
 	M.process()
 end
 
+function M.init()
+	kres.context().wants_expiring = true -- else finished answers are repeated until their last second
+end
+
 function M.deinit()
+	kres.context().wants_expiring = false
 	reset()
 end
 

@@ -146,15 +146,15 @@ static struct stats *stats_of(const kr_layer_t *ctx)
 
 /* ---- counting ---- */
 
-static void count_request(struct stats *s, const struct kr_request *req)
+static void count_request(
+	struct stats *s, const struct sockaddr *addr, const struct kr_request_qsource_flags *flags)
 {
 	s->counters[REQ_TOTAL] += 1;
-	if (!req->qsource.addr) {
+	if (!addr) {
 		s->counters[REQ_INTERNAL] += 1;
 		return;
 	}
-	const struct kr_request_qsource_flags *flags = &req->qsource.flags;
-	const bool is_v6 = kr_inaddr_family(req->qsource.addr) == AF_INET6;
+	const bool is_v6 = kr_inaddr_family(addr) == AF_INET6;
 	const enum counter transport = flags->http  ? REQ_DOH4
 				       : flags->tls ? REQ_DOT4
 				       : flags->tcp ? REQ_TCP4
@@ -166,7 +166,7 @@ static void count_request(struct stats *s, const struct kr_request *req)
 
 static int stats_begin(kr_layer_t *ctx)
 {
-	count_request(stats_of(ctx), ctx->req);
+	count_request(stats_of(ctx), ctx->req->qsource.addr, &ctx->req->qsource.flags);
 	return ctx->state;
 }
 
@@ -198,12 +198,11 @@ static void count_latency(struct stats *s, const struct kr_request *req)
 	s->counters[ANS_SUM_MS] += ms;
 }
 
-static void count_rcode(struct stats *s, const knot_pkt_t *answer)
+static void count_rcode(struct stats *s, const uint8_t *wire)
 {
-	switch (knot_wire_get_rcode(answer->wire)) {
+	switch (knot_wire_get_rcode(wire)) {
 	case KNOT_RCODE_NOERROR:
-		s->counters[knot_wire_get_ancount(answer->wire) > 0 ? ANS_NOERROR : ANS_NODATA] +=
-			1;
+		s->counters[knot_wire_get_ancount(wire) > 0 ? ANS_NOERROR : ANS_NODATA] += 1;
 		break;
 	case KNOT_RCODE_NXDOMAIN:
 		s->counters[ANS_NXDOMAIN] += 1;
@@ -216,17 +215,14 @@ static void count_rcode(struct stats *s, const knot_pkt_t *answer)
 	}
 }
 
-static void count_flags(struct stats *s, const knot_pkt_t *answer)
+static void count_flags(struct stats *s, const uint8_t *wire, bool edns, bool dnssec)
 {
-	const uint8_t *wire = answer->wire;
 	s->counters[ANS_AA] += !!knot_wire_get_aa(wire);
 	s->counters[ANS_TC] += !!knot_wire_get_tc(wire);
 	s->counters[ANS_RD] += !!knot_wire_get_rd(wire);
 	s->counters[ANS_RA] += !!knot_wire_get_ra(wire);
 	s->counters[ANS_AD] += !!knot_wire_get_ad(wire);
 	s->counters[ANS_CD] += !!knot_wire_get_cd(wire);
-	const bool edns = answer->opt_rr != NULL;
-	const bool dnssec = edns && knot_pkt_has_dnssec(answer);
 	s->counters[ANS_EDNS0] += edns;
 	s->counters[QRY_EDNS] += edns;
 	s->counters[ANS_DO] += dnssec;
@@ -266,12 +262,26 @@ static int stats_finish(kr_layer_t *ctx)
 	if (!answer)
 		return ctx->state;
 	s->counters[ANS_TOTAL] += 1;
-	count_rcode(s, answer);
-	count_flags(s, answer);
+	const bool edns = answer->opt_rr != NULL;
+	count_rcode(s, answer->wire);
+	count_flags(s, answer->wire, edns, edns && knot_pkt_has_dnssec(answer));
 	count_latency(s, req);
 	const struct kr_query *last = kr_rplan_last(&req->rplan);
 	s->counters[ANS_CACHED] += last && last->flags.CACHED;
 	return ctx->state;
+}
+
+/** An answer from the answer cache of the daemon. */
+static void stats_repeated(const kr_layer_api_t *api, const struct kr_repeated *what)
+{
+	const struct kr_module *module = api->data;
+	struct stats *s = module->data;
+	count_request(s, what->addr, &what->flags);
+	s->counters[ANS_TOTAL] += 1;
+	count_rcode(s, what->answer);
+	count_flags(s, what->answer, what->has_edns, what->has_do);
+	s->counters[ANS_1MS] += 1;
+	s->counters[ANS_CACHED] += 1;
 }
 
 /* ---- properties ---- */
@@ -481,6 +491,7 @@ int stats_init(struct kr_module *module)
 	s->layer.begin = stats_begin;
 	s->layer.consume = stats_consume;
 	s->layer.finish = stats_finish;
+	s->layer.repeated = stats_repeated;
 	s->layer.data = module;
 	module->layer = &s->layer;
 	module->props = props;
