@@ -256,8 +256,10 @@ void conns_add(struct conns *conns, int fd, enum stack_kind kind, const struct s
 		.local = local,
 		.pending_max = &conns->net->tcp_pipeline};
 	int ret = session_new(&param, &conn->session);
-	if (ret == 0)
+	if (ret == 0) {
+		conn->client.session = conn->session;
 		return;
+	}
 	kr_log_debug(IO, "cannot serve a connection: %s\n", strerror(-ret));
 	conn_free(conn);
 }

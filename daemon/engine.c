@@ -18,6 +18,7 @@
 #include "daemon/zimport.h"
 #include "kresconfig.h"
 #include "lib/log.h"
+#include "lib/utils.h"
 
 struct engine *the_engine;
 struct kr_context *the_resolver;
@@ -409,6 +410,11 @@ int engine_unregister(struct engine *engine, const char *name)
 	luab_module_forget(engine, module);
 	module_free(engine, module);
 	return kr_ok();
+}
+
+void kr_uv_free_cb(uv_handle_t *handle)
+{
+	free(handle->data);
 }
 
 /* ---- Root hints, name of the host ---- */

@@ -44,6 +44,19 @@ static bool find_build_tree(char dir[PATH_MAX])
 	return false;
 }
 
+/** Folder under which the whole installation was staged (DESTDIR); empty if it is in its place. */
+static void find_root(char root[PATH_MAX])
+{
+	static const char place[] = SBINDIR "/kresd";
+	ssize_t len = readlink("/proc/self/exe", root, PATH_MAX - 1);
+	const ssize_t root_len = len - (ssize_t)strlen(place);
+	root[len > 0 ? len : 0] = '\0';
+	if (root_len <= 0 || strcmp(root + root_len, place) != 0)
+		root[0] = '\0';
+	else
+		root[root_len] = '\0';
+}
+
 static const struct paths *get_paths(void)
 {
 	if (paths.is_known)
@@ -54,10 +67,15 @@ static const struct paths *get_paths(void)
 		join(paths.etc, tree, "lua/etc") && join(paths.hints, tree, "lua/etc/root.hints") &&
 		join(paths.keys, tree, "lua/etc/root.keys"))
 		return &paths;
-	snprintf(paths.lib, PATH_MAX, "%s", LIBDIR);
-	snprintf(paths.etc, PATH_MAX, "%s", ETCDIR);
-	snprintf(paths.hints, PATH_MAX, "%s", ROOTHINTS);
-	snprintf(paths.keys, PATH_MAX, "%s", KEYFILE_DEFAULT);
+	char root[PATH_MAX], staged[PATH_MAX];
+	find_root(root);
+	if (!root[0] || !join(staged, root, &LIBDIR[1]) || access(staged, R_OK) != 0)
+		root[0] = '\0';
+	if (snprintf(paths.lib, PATH_MAX, "%s%s", root, LIBDIR) >= PATH_MAX ||
+		snprintf(paths.etc, PATH_MAX, "%s%s", root, ETCDIR) >= PATH_MAX ||
+		snprintf(paths.hints, PATH_MAX, "%s%s", root, ROOTHINTS) >= PATH_MAX ||
+		snprintf(paths.keys, PATH_MAX, "%s%s", root, KEYFILE_DEFAULT) >= PATH_MAX)
+		paths.lib[0] = '\0'; /* nothing can be found there */
 	return &paths;
 }
 

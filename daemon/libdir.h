@@ -2,7 +2,8 @@
 /** @file
  * Where the Lua files, modules, root hints and trust anchors lie. Installed programs use the paths
  * given at build time; a program started from a build tree finds the folder `lua/` that the build
- * stages (marked by the file `.kresd-build` in it) in one of the folders above the executable.
+ * stages (marked by the file `.kresd-build` in it) in one of the folders above the executable. An
+ * installation that was put under another root (DESTDIR) uses its own files.
  */
 #pragma once
 

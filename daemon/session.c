@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "daemon/transport/tcp.h"
 #include "daemon/transport/turn.h"
 
 /** Look again at a session that waits for something without a deadline of its own. */
@@ -105,6 +106,11 @@ static void on_failed(struct stack *stack, int err)
 	} else {
 		say_goodbye(s);
 	}
+}
+
+uv_handle_t *session_get_handle(const struct session *s)
+{
+	return s && !s->stack.is_closing ? tcp_stage_handle(&s->stack.stages[0]) : NULL;
 }
 
 bool session_is_closing(const struct session *s)

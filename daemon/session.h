@@ -75,3 +75,8 @@ const struct sockaddr *session_peer(const struct session *session);
 /** Loop time of the last sign of life, ms. */
 uint64_t session_last_ms(const struct session *session);
 bool session_is_closing(const struct session *session);
+
+struct uv_handle_s;
+/** Handle of the peer's socket, good for uv_fileno() and nothing that changes it; NULL: closing. */
+KR_EXPORT
+struct uv_handle_s *session_get_handle(const struct session *session);

@@ -682,6 +682,12 @@ int worker_resolve_exec(struct qr_task *task, knot_pkt_t *query)
 	return end_state == KR_STATE_DONE ? kr_ok() : kr_error(EIO);
 }
 
+struct session *worker_request_get_source_session(const struct kr_request *req)
+{
+	const struct qr_task *task = req ? req->daemon_context : NULL;
+	return task && task->client ? task->client->session : NULL;
+}
+
 struct kr_request *worker_task_request(struct qr_task *task)
 {
 	return task ? &task->req : NULL;

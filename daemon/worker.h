@@ -13,6 +13,7 @@
 struct engine;
 struct worker_ctx;
 struct qr_task;
+struct session;
 struct upstream;
 struct uv_loop_s;
 
@@ -44,7 +45,8 @@ struct worker_client {
 		struct bytes wire, const struct kr_request *req);
 	/** Requests in flight for this client; kept by the worker, read by the owner for limits. */
 	uint32_t in_flight;
-	struct qr_task *tasks; /**< the worker's list */
+	struct qr_task *tasks;   /**< the worker's list */
+	struct session *session; /**< connection of a stream client; NULL for datagrams */
 };
 
 /** Counters, names as in worker.stats(). */
@@ -140,3 +142,7 @@ int worker_resolve_exec(struct qr_task *task, knot_pkt_t *query);
 KR_EXPORT
 struct kr_request *worker_task_request(struct qr_task *task);
 /** @} */
+
+/** Connection a request came over (daemon/session.h); NULL: internal, a datagram, or gone. */
+KR_EXPORT
+struct session *worker_request_get_source_session(const struct kr_request *req);

@@ -98,6 +98,8 @@ KR_EXPORT
 void kr_log_group_reset(void);
 KR_EXPORT
 kr_log_target_t kr_log_target_get(void);
+/** The target as a value. */
+#define kr_log_target kr_log_target_get()
 KR_EXPORT
 int kr_log_target_set(kr_log_target_t target);
 

@@ -10,6 +10,7 @@
 
 #include "lib/log.h"
 #include "lib/resolve.h"
+#include "lib/utils.h"
 #include "lib/layer/cache.h"
 #include "lib/layer/iterate.h"
 #include "lib/layer/validate.h"
@@ -98,8 +99,12 @@ int kr_module_load(struct kr_module *module, const char *name, const char *path)
 	if (!module->name)
 		return kr_error(ENOMEM);
 	int ret = find_module(module, name, path);
-	if (ret == 0 && module->init)
+	if (ret == 0 && module->init) {
 		ret = module->init(module);
+		if (ret != 0)
+			kr_log_error(MODULE, "module '%s': %s_init() failed: %s\n", name, name,
+				kr_strerror(ret));
+	}
 	if (ret != 0)
 		kr_module_unload(module);
 	return ret;

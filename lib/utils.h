@@ -37,6 +37,18 @@ uint64_t kr_now(void);
 /** Random bytes fit for cryptography. */
 KR_EXPORT
 void kr_rnd_buffered(void *data, unsigned int size);
+/** A number of `size` random bytes, 1 to 8. */
+KR_EXPORT
+uint64_t kr_rand_bytes(unsigned int size);
+/** True with a probability of nomin / denomin. */
+static inline bool kr_rand_coin(unsigned int nomin, unsigned int denomin)
+{
+	return denomin == 0 || kr_rand_bytes(8) % denomin < nomin;
+}
+struct uv_handle_s;
+/** For uv_close(): free what the handle's data points at. */
+KR_EXPORT
+void kr_uv_free_cb(struct uv_handle_s *handle);
 /** @} */
 
 /** Make an empty packet with the header only. */

@@ -258,6 +258,12 @@ static int tcp_event(struct stage *st, enum stage_event ev)
 	}
 }
 
+uv_handle_t *tcp_stage_handle(const struct stage *st)
+{
+	struct tcp_state *tcp = st->state;
+	return (uv_handle_t *)&tcp->poll;
+}
+
 const struct stage_ops tcp_stage = {
 	.name = "tcp",
 	.state_size = sizeof(struct tcp_state),

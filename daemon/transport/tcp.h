@@ -13,3 +13,7 @@ struct tcp_param {
 };
 
 extern const struct stage_ops tcp_stage;
+
+struct uv_handle_s;
+/** Handle of the socket of a stage of this kind, for uv_fileno(). */
+struct uv_handle_s *tcp_stage_handle(const struct stage *st);
