@@ -11,6 +11,7 @@
 #include "lib/failcache.h"
 #include "lib/log.h"
 #include "lib/mm.h"
+#include "lib/pointers.h"
 
 #define ARENA_BYTES 16384
 #define CPU_STEP_US 5000     /**< B-32 a step longer than this lets others run */
@@ -126,6 +127,8 @@ void task_begin(struct qr_task *task)
 
 knot_pkt_t *task_parse(struct qr_task *task, struct bytes wire)
 {
+	if (!kr_pointers_are_bounded(wire.at, wire.len))
+		return NULL;
 	knot_mm_t *pool = &task->req.pool;
 	uint8_t *copy = mm_memdup(pool, wire.at, wire.len);
 	knot_pkt_t *pkt = copy ? knot_pkt_new(copy, wire.len, pool) : NULL;

@@ -86,6 +86,7 @@ static inline int kr_error(int code)
 #define KR_NSEC_MSG_MAX 16               /**< B-22 NSEC records looked at per message */
 #define KR_NSEC3_AGGR_BLOCKS 128         /**< B-23 blocks for synthesis from cached NSEC3 */
 #define KR_RRSET_RRS_MAX 1000            /**< B-24 records per RRset */
+#define KR_POINTER_HOPS_MAX 32           /**< B-27 compression pointers followed for one name */
 #define KR_MSG_RRS_MAX 4096              /**< B-24 records per message */
 #define KR_MSG_RRSETS_MAX 512            /**< B-24 RRsets per message */
 #define KR_EDNS_OPTIONS_MAX 32           /**< B-28 options parsed per OPT */

@@ -572,6 +572,25 @@ static void normalize(knot_pkt_t *pkt)
 	}
 }
 
+/**
+ * Were there records about something else, and nothing else? The NS set of the zone itself is what
+ * some servers send for "no data".
+ */
+static bool is_nonsense(const struct scrub *s)
+{
+	unsigned seen = 0;
+	for (int section = KNOT_ANSWER; section <= KNOT_AUTHORITY; ++section) {
+		for_section(s, section, i)
+		{
+			if (s->keep[i])
+				return false;
+			seen += section == KNOT_ANSWER ||
+				!knot_dname_is_case_equal(s->pkt->rr[i].owner, s->question->cut);
+		}
+	}
+	return seen > 0;
+}
+
 static enum kr_scrub_shape shape_of(const struct scrub *s)
 {
 	if (s->is_bad_alias)
@@ -584,7 +603,9 @@ static enum kr_scrub_shape shape_of(const struct scrub *s)
 		return KR_SHAPE_REFERRAL;
 	if (s->has_soa)
 		return KR_SHAPE_NEGATIVE;
-	return s->is_lame ? KR_SHAPE_LAME : KR_SHAPE_EMPTY;
+	if (s->is_lame)
+		return KR_SHAPE_LAME;
+	return is_nonsense(s) ? KR_SHAPE_NONSENSE : KR_SHAPE_EMPTY;
 }
 
 static int scrub_sections(struct scrub *s)

@@ -34,7 +34,8 @@ enum kr_scrub_shape {
 	KR_SHAPE_NEGATIVE,  /**< NODATA or NXDOMAIN with SOA */
 	KR_SHAPE_REFERRAL,  /**< NS of a deeper cut */
 	KR_SHAPE_LAME,      /**< referral to here or upwards */
-	KR_SHAPE_EMPTY,     /**< nothing usable: NODATA without SOA */
+	KR_SHAPE_EMPTY,     /**< no records: NODATA without SOA */
+	KR_SHAPE_NONSENSE,  /**< no usable records, but some about something else */
 	KR_SHAPE_FAILURE,   /**< an RCODE other than NOERROR, NXDOMAIN, YXDOMAIN */
 };
 

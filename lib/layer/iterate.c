@@ -520,7 +520,8 @@ static int process_minimized(struct kr_query *qry, const knot_pkt_t *pkt)
 	}
 	qry->min_labels = knot_dname_labels(qry->asked_name, NULL);
 	/* "No data" without a SOA comes from servers that do not know empty non-terminals. */
-	if (qry->shape == KR_SHAPE_ALIAS || qry->shape == KR_SHAPE_EMPTY)
+	if (qry->shape == KR_SHAPE_ALIAS || qry->shape == KR_SHAPE_EMPTY ||
+		qry->shape == KR_SHAPE_NONSENSE)
 		qry->flags.NO_MINIMIZE = true;
 	VERBOSE(qry, "<= minimised question answered, continuing with more labels\n");
 	return KR_STATE_CONSUME;
@@ -717,6 +718,17 @@ static int process_bad_alias(struct kr_query *qry, const knot_pkt_t *pkt)
 	return finalize(qry) == 0 ? KR_STATE_DONE : KR_STATE_FAIL;
 }
 
+/**
+ * Nothing usable is left: was it meant as "no data"? Not if there were records about something
+ * else, nor if the server does not even claim authority.
+ */
+static bool is_no_answer(const struct kr_query *qry, const knot_pkt_t *pkt)
+{
+	return qry->shape == KR_SHAPE_NONSENSE ||
+	       (!qry->flags.FORWARD && !knot_wire_get_aa(pkt->wire) &&
+		       knot_wire_get_rcode(pkt->wire) == KNOT_RCODE_NOERROR);
+}
+
 /** A network answer passed the filter: what shape has it? */
 static int process_shape(struct kr_query *qry, knot_pkt_t *pkt)
 {
@@ -729,9 +741,18 @@ static int process_shape(struct kr_query *qry, knot_pkt_t *pkt)
 		VERBOSE(qry, "<= lame: delegates to itself or upwards\n");
 		report(qry, KR_SELECTION_LAME_DELEGATION);
 		return KR_STATE_FAIL;
+	case KR_SHAPE_NONSENSE:
+	case KR_SHAPE_EMPTY:
+		if (!is_minimized(qry) && is_no_answer(qry, pkt)) {
+			VERBOSE(qry, "<= nothing in it that is an answer\n");
+			report(qry, KR_SELECTION_MALFORMED);
+			return KR_STATE_FAIL;
+		}
+		break;
 	default:
-		return is_minimized(qry) ? process_minimized(qry, pkt) : process_answer(qry, pkt);
+		break;
 	}
+	return is_minimized(qry) ? process_minimized(qry, pkt) : process_answer(qry, pkt);
 }
 
 static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)

@@ -364,6 +364,8 @@ static void reply_udp(
 	struct netio_udp *udp, enum sim_reaction reaction, struct sim_arrival *arrival)
 {
 	struct simnet *net = udp->net;
+	for (unsigned i = 0; i < arrival->noise_count; ++i)
+		datagram_leaves(udp, EVENT_DATAGRAM, arrival->noise.at, arrival->noise.len, 0);
 	if (reaction == SIM_REPLY) {
 		if (chance(net, net->faults.garbage))
 			send_garbage(udp, arrival->reply, arrival->reply_len);

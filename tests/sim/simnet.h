@@ -31,6 +31,8 @@ struct sim_arrival {
 	uint8_t *reply; /**< room for KR_DNS_WIRE_MAX */
 	size_t reply_len;
 	uint64_t delay_ms; /**< additional delay of the reply */
+	struct bytes noise; /**< a datagram that arrives before the reply */
+	unsigned noise_count;
 };
 typedef enum sim_reaction (*sim_server_f)(void *owner, struct sim_arrival *arrival);
 /** Does anybody accept streams at this address? */
