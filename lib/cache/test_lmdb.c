@@ -78,6 +78,7 @@ static void fill(struct fixture *f)
 
 /* ---- life ---- */
 
+/** H-08; pre-allocated (F-08). */
 static void files_have_their_modes(void **state)
 {
 	struct fixture *f = *state;
@@ -101,6 +102,7 @@ static void files_have_their_modes(void **state)
 	assert_true(st.st_blocks * 512 >= st.st_size); /* not sparse */
 }
 
+/** F-09. */
 static void bad_places_are_errors(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +194,7 @@ static void damaged_value_is_dropped_and_counted(void **state)
 	assert_int_equal(count_truths(f), NAMES - 1);
 }
 
+/** F-43: once, not in turns. */
 static void other_version_is_cleared(void **state)
 {
 	struct fixture *f = *state;
@@ -224,6 +227,7 @@ static void cut_file(struct fixture *f, off_t len)
 	assert_int_equal(truncate(path, len), 0);
 }
 
+/** F-05, F-06: at the start. */
 static void file_that_is_no_cache_is_replaced(void **state)
 {
 	struct fixture *f = *state;
@@ -360,6 +364,7 @@ static void damaged_file_costs_one_process_at_most(void **state)
 	print_message("%d rounds with a crash\n", crashes);
 }
 
+/** F-05, F-14: while it runs. */
 static void process_on_a_cut_file_removes_it_and_goes(void **state)
 {
 	struct fixture *f = *state;
@@ -399,6 +404,7 @@ static void process_on_a_cut_file_removes_it_and_goes(void **state)
 
 /* ---- space ---- */
 
+/** F-07: without a collector. */
 static void full_store_is_emptied_and_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -473,6 +479,7 @@ static void full_store_with_a_stopped_reader_is_replaced(void **state)
 	waitpid(pid, NULL, 0);
 }
 
+/** F-04. */
 static void dead_readers_are_cleared(void **state)
 {
 	struct fixture *f = *state;
@@ -515,6 +522,7 @@ static _Noreturn void write_forever(struct fixture *f)
 	}
 }
 
+/** F-01, F-02. */
 static void kill_at_any_moment_does_no_harm(void **state)
 {
 	struct fixture *f = *state;
@@ -582,6 +590,7 @@ static int enlarge_it(struct fixture *f)
 	return 0;
 }
 
+/** F-03. */
 static void others_see_what_is_written(void **state)
 {
 	struct fixture *f = *state;
@@ -607,6 +616,7 @@ static void others_see_what_is_written(void **state)
 	assert_int_equal(status, 0);
 }
 
+/** F-15. */
 static void replaced_file_is_noticed(void **state)
 {
 	struct fixture *f = *state;
@@ -624,6 +634,7 @@ static void replaced_file_is_noticed(void **state)
 	assert_int_equal(kr_cache_check_health(&f->cache), 0);
 }
 
+/** F-12. */
 static void enlarged_file_is_adopted(void **state)
 {
 	struct fixture *f = *state;
@@ -640,6 +651,7 @@ static void enlarged_file_is_adopted(void **state)
 	assert_int_equal(ttl_of(f, "after.", A), 60);
 }
 
+/** F-10. */
 static void removed_directory_is_survived(void **state)
 {
 	struct fixture *f = *state;
@@ -674,6 +686,7 @@ static int open_in_new_namespace(struct fixture *f)
 	return WEXITSTATUS(status);
 }
 
+/** F-04. */
 static void other_pid_namespace_is_refused(void **state)
 {
 	struct fixture *f = *state;

@@ -30,7 +30,7 @@ struct sim_arrival {
 	struct bytes query;
 	uint8_t *reply; /**< room for KR_DNS_WIRE_MAX */
 	size_t reply_len;
-	uint64_t delay_ms; /**< additional delay of the reply */
+	uint64_t delay_ms;  /**< additional delay of the reply */
 	struct bytes noise; /**< a datagram that arrives before the reply */
 	unsigned noise_count;
 };
