@@ -695,6 +695,24 @@ struct kr_request *worker_task_request(struct qr_task *task)
 
 /* ---- life ---- */
 
+int worker_set_l0(struct worker_ctx *worker, size_t max_bytes)
+{
+	struct worker_private *priv = worker->priv;
+	struct answers *fresh = NULL;
+	if (max_bytes > 0) {
+		uint8_t seed[16];
+		kr_ctx_rnd(worker->resolver, seed, sizeof(seed));
+		fresh = answers_new(max_bytes, seed);
+		if (!fresh)
+			return kr_error(ENOMEM);
+	}
+	answers_free(priv->answers);
+	priv->answers = fresh;
+	worker->l0_enabled = fresh;
+	worker->l0_max_bytes = max_bytes;
+	return kr_ok();
+}
+
 int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct netio *io)
 {
 	struct worker_private *priv = calloc(1, sizeof(*priv));
@@ -709,13 +727,13 @@ int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct n
 	if (worker->l0_max_bytes == 0)
 		worker->l0_max_bytes = ANSWERS_BYTES_DEFAULT;
 	the_worker = worker;
-	uint8_t seed[16];
-	kr_ctx_rnd(resolver, seed, sizeof(seed));
 	kr_ctx_rnd(resolver, &priv->sip, sizeof(priv->sip));
 	priv->internal_uid = UID_INTERNAL;
 	priv->up = upstream_new(worker, task_answered, task_near_miss);
-	priv->answers = answers_new(worker->l0_max_bytes, seed);
-	if (!priv->up || !priv->answers || tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
+	const bool is_l0_wanted = worker->l0_enabled;
+	const int ret = worker_set_l0(worker, worker->l0_max_bytes);
+	worker->l0_enabled = is_l0_wanted;
+	if (!priv->up || ret != 0 || tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
 		tally_init(&priv->questions, WORKER_REQUESTS_MAX) != 0) {
 		worker_deinit(worker);
 		return kr_error(ENOMEM);

@@ -80,8 +80,8 @@ struct worker_ctx {
 	/** Parameters of a TLS server (struct tls_client_param) or NULL; set by the engine, may be
 	 * NULL. */
 	const void *(*tls_params)(struct worker_ctx *worker, const struct sockaddr *addr);
-	bool l0_enabled;     /**< answer cache; off while a module has to see every query */
-	size_t l0_max_bytes; /**< its size; takes effect with the next generation */
+	bool l0_enabled;     /**< answer cache; in force unless a module has to see every query */
+	size_t l0_max_bytes; /**< its size, worker_set_l0() */
 
 	/** Told right before the memory of a request is given back; NULL = nobody listens. */
 	void (*on_request_free)(struct kr_request *req);
@@ -118,6 +118,8 @@ int worker_submit(
 void worker_client_gone(struct worker_ctx *worker, struct worker_client *client);
 /** Requests in flight whose client is still there. Draining waits for 0. */
 size_t worker_pending(const struct worker_ctx *worker);
+/** Size of the answer cache, which is emptied; 0 = off. @return 0 or kr_error(ENOMEM): as it was */
+int worker_set_l0(struct worker_ctx *worker, size_t max_bytes);
 /** To be called at the end of each loop turn: cache commit. */
 void worker_loop_end(struct worker_ctx *worker);
 /** Questions under way to servers. */

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 
 /** Smallest cache that can hold anything. */
+#define ANSWERS_SIZE_MAX (1024.0 * 1024 * 1024)
 #define CACHE_SIZE_MIN 8192
 /** Longest TTL (RFC 2181 section 8). */
 #define TTL_MAX INT32_MAX
@@ -177,6 +178,21 @@ static int cache_ns_tout(lua_State *L)
 	return 1;
 }
 
+/** cache.answers([bytes]): size of the cache of finished answers in the memory of this process */
+static int cache_answers(lua_State *L)
+{
+	struct worker_ctx *worker = &the_engine->worker;
+	if (lua_gettop(L) > 0) {
+		const size_t bytes =
+			luab_number(L, 1, 0, ANSWERS_SIZE_MAX, "the size of the answer cache");
+		int ret = worker_set_l0(worker, bytes);
+		if (ret != 0)
+			return luab_oserror(L, ret);
+	}
+	lua_pushnumber(L, worker->l0_enabled ? worker->l0_max_bytes : 0);
+	return 1;
+}
+
 static int cache_fssize(lua_State *L)
 {
 	const struct kr_cache *cache = &the_engine->resolver.cache;
@@ -242,6 +258,7 @@ void luab_cache(lua_State *L)
 		{"max_ttl", cache_max_ttl},
 		{"min_ttl", cache_min_ttl},
 		{"ns_tout", cache_ns_tout},
+		{"answers", cache_answers},
 		{"fssize", cache_fssize},
 		{"checkpoint", cache_checkpoint},
 		{"clear_everything", cache_clear_everything},

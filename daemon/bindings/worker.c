@@ -55,6 +55,7 @@ static int worker_stats(lua_State *L)
 	STAT(near_miss);
 	STAT(joined);
 	STAT(refused_full);
+	STAT(l0_hits);
 #undef STAT
 	struct rusage usage;
 	if (getrusage(RUSAGE_SELF, &usage) == 0) {

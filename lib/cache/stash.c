@@ -106,6 +106,19 @@ static int stash_expanded(
 	return put_whole(cache, &key, &entry);
 }
 
+/**
+ * NSEC3 beside an expanded set only denies the name (RFC 5155 section 7.2.6): nothing shows the
+ * closest encloser, which a search in the chain needs.
+ */
+static bool has_nsec3(const struct cache_message *msg)
+{
+	for (unsigned i = 0; i < msg->authority_count; ++i) {
+		if (msg->authority[i].rr->type == KNOT_RRTYPE_NSEC3)
+			return true;
+	}
+	return false;
+}
+
 static int stash_positive(struct kr_cache *cache, const struct cache_message *msg,
 	const struct cache_judged *set, bool chain_suffices)
 {
@@ -113,7 +126,7 @@ static int stash_positive(struct kr_cache *cache, const struct cache_message *ms
 	if (labels < 0)
 		return kr_cache_insert_rr(cache, set->rr, set->sigs, set->rank, msg->now, false);
 	int ret = stash_under_wildcard(cache, set, labels, msg->now);
-	if (ret == 0 && !chain_suffices)
+	if (ret == 0 && (!chain_suffices || has_nsec3(msg)))
 		ret = stash_expanded(cache, msg, set);
 	return ret;
 }

@@ -504,6 +504,38 @@ static void chains_of_other_parameters_do_not_mix(void **state)
 	assert_int_equal(cache_chains(&f->cache, &enc, 1, NOW, chains), 2);
 }
 
+/** The proof that comes with it does not show the closest encloser. */
+static void expansion_with_nsec3_is_found_again(void **state)
+{
+	struct fixture *f = *state;
+	struct cache_answer answer;
+	struct host hosts[] = {{.name = "z."}, {.name = "c.z."}};
+	uint8_t asked[20];
+	hash3(f, "n.c.z.", 0, asked);
+	uint8_t *from = hosts[0].hash, *to = hosts[1].hash;
+	memcpy(from, asked, 20);
+	memcpy(to, asked, 20);
+	from[10] -= 5;
+	to[10] += 5;
+	const knot_rrset_t *nsec3 = rr_nsec3(f, from, to, 0, false, TYPES(A));
+	const knot_rrset_t *rr = rr_a(f, "n.c.z.", 300, 1);
+	const struct cache_message msg = {
+		.name = rr->owner,
+		.type = A,
+		.now = NOW,
+		.answer = {{(knot_rrset_t *)rr, rr_sig_until(f, rr, "z.", 2, 300, NOW + 1000),
+			SECURE}},
+		.answer_count = 1,
+		.authority = {{(knot_rrset_t *)nsec3, rr_sig(f, nsec3, "z."), SECURE}},
+		.authority_count = 1,
+	};
+	assert_int_equal(cache_stash(&f->cache, &msg), 0);
+	assert_int_equal(peek(f, "n.c.z.", A, &answer), 0);
+	assert_true(answer.is_wildcard);
+	assert_int_equal(answer.answer_count, 2);
+	assert_int_equal(count_type(&answer, KNOT_RRTYPE_NSEC3), 1);
+}
+
 static void zone_may_go_from_nsec_to_nsec3(void **state)
 {
 	struct fixture *f = *state;
@@ -565,6 +597,7 @@ int main(void)
 		TEST(costly_chains_are_left_alone),
 		TEST(missing_record_leaves_the_question_open),
 		TEST(chains_of_other_parameters_do_not_mix),
+		TEST(expansion_with_nsec3_is_found_again),
 		TEST(zone_may_go_from_nsec_to_nsec3),
 		TEST(minimal_nsec3_is_left_out),
 	};

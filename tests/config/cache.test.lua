@@ -55,6 +55,9 @@ test('TTL limits survive opening', function ()
 	for _, bad in ipairs({ { 'x' }, { 3601 }, { -1 } }) do boom(cache.min_ttl, bad, 'ERROR: ') end
 	cache.max_ttl(86400)
 	cache.min_ttl(5)
+	same({ cache.answers(), cache.answers(1 * MB), cache.answers(0), cache.answers() }, { 8 * MB, 1 * MB, 0, 0 })
+	for _, bad in ipairs({ { 'x' }, { -1 }, { 2 * GB } }) do boom(cache.answers, bad, 'ERROR: ') end
+	same(cache.answers(8 * MB), 8 * MB)
 	same(cache.ns_tout(), 1000)
 	same(cache.ns_tout(500), 500)
 	for _, bad in ipairs({ { 'x' }, { 0 }, { 2 ^ 32 - 1 }, { -5 } }) do boom(cache.ns_tout, bad, 'ERROR: ') end
