@@ -19,7 +19,7 @@ new_read_globals = {
 -- Modules are globals under their names.
 new_globals = {
 	'policy', 'view', 'hints', 'stats', 'predict', 'ta_update', 'http', 'dns64', 'renumber', 'daf', 'graphite',
-	'prefill',
+	'prefill', 'bogus_log', 'prefetch', 'fallback', 'cookies', 'dnstap', 'serve_stale', 'rebinding', 'priming',
 }
 
 files['daemon/lua/'] = { ignore = { '111', '112', '113', '121', '122', '142', '143', '212' } } -- they build the environment

@@ -24,6 +24,10 @@ for file in "$src"/modules/*/*.lua; do
 	*) ln -sfn "$file" "$stage/kres_modules/" ;;
 	esac
 done
+for folder in "$src"/modules/*/static; do
+	name=${folder%/static}
+	ln -sfn "$folder" "$stage/kres_modules/${name##*/}"
+done
 ln -sfn "$src/etc" "$stage/etc"
 : > "$stage/.kresd-build"
 : > "$3"
