@@ -17,7 +17,7 @@ local targets, texts, exempt = nil, {}, {}
 
 local function is_exempt(name)
 	for _, suffix in ipairs(exempt) do
-		if name:sub(-#suffix) == suffix and C.knot_dname_in_bailiwick(name, suffix) >= 0 then return true end
+		if C.knot_dname_in_bailiwick(name, suffix) >= 0 then return true end
 	end
 	return false
 end

@@ -2,6 +2,7 @@
 -- Refresh cached records before they expire: those in use, and those that the same time of day asked for.
 local kres = require('kres')
 local bit = require('bit')
+local prefetch = require('kres_modules.prefetch')
 
 local M = {
 	window = 15,   -- minutes
@@ -14,35 +15,11 @@ local M = {
 }
 
 local DRAIN_STEPS = 20      -- the queue is worked off in so many steps
-local REFRESHING_MAX = 1000 -- in flight; more would be a burst
 local process_event, drain_event
 local current_epoch = nil
-local refreshing, refreshing_len = {}, 0
-
--- ---- Refreshing ----
-
---- Ask again, past the cache. One question is asked once at a time.
-local function refresh(name, rtype)
-	local key = rtype .. ' ' .. name
-	if refreshing[key] or refreshing_len >= REFRESHING_MAX then return end
-	refreshing[key], refreshing_len = true, refreshing_len + 1
-	event.after(0, function () -- not inside of a walk
-		worker.resolve({
-			name = name, type = rtype, options = { 'NO_CACHE' },
-			finish = function ()
-				refreshing[key], refreshing_len = nil, refreshing_len - 1
-			end,
-		})
-	end)
-end
 
 function M.layer.finish(state, req)
-	if bit.band(state, kres.FAIL) ~= 0 then return nil end
-	local resolved = req.rplan.resolved
-	for i = 0, tonumber(resolved.len) - 1 do
-		local qry = resolved.at[i]
-		if qry.flags.EXPIRING and qry.flags.CACHED then refresh(kres.dname2str(qry:name()), qry.stype) end
-	end
+	if bit.band(state, kres.FAIL) == 0 then prefetch.refresh_used(req) end
 	return nil
 end
 
@@ -109,7 +86,7 @@ function M.drain()
 		left = left - 1
 		M.queue[key] = nil
 		M.queue_len = M.queue_len - 1
-		refresh(item.name, kres.type[item.type] or kres.type.A)
+		prefetch.refresh(item.name, kres.type[item.type] or kres.type.A)
 	end
 	if M.queue_len > 0 then drain_event = event.after(drain_interval(), M.drain) end
 	if stats then publish() end
@@ -166,11 +143,11 @@ function M.config(conf)
 end
 
 function M.init()
-	kres.context().wants_expiring = true -- else finished answers are repeated until their last second
+	prefetch.engage(true)
 end
 
 function M.deinit()
-	kres.context().wants_expiring = false
+	prefetch.engage(false)
 	reset()
 end
 

@@ -59,7 +59,7 @@ test('limits', function ()
 end)
 
 test('as many a second as allowed', function (done)
-	event.after(50, guard(function ()
+	event.after(1100, guard(function () -- another second
 		prefetch.config({ in_flight = 1000, per_second = 3 })
 		local begun = 0
 		for i = 1, 20 do
