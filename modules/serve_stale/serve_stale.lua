@@ -144,7 +144,9 @@ function M.config(conf)
 			error('[serve_stale] there is no option ' .. tostring(key), 2)
 		end
 	end
-	M.timeout, M.recheck, M.max_stale = number(conf, 'timeout', 0), number(conf, 'recheck', 0), number(conf, 'max_stale', 0)
+	local timeout, recheck = number(conf, 'timeout', 0), number(conf, 'recheck', 0)
+	M.max_stale = number(conf, 'max_stale', 0)
+	M.timeout, M.recheck = timeout, recheck
 end
 
 function M.deinit()
