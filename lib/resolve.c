@@ -355,6 +355,7 @@ static int end_round(struct kr_query *qry)
 	struct kr_request *req = qry->request;
 	if (qry->flags.RESOLVED && req->state != KR_STATE_YIELD)
 		query_resolved(qry);
+	req->state = KR_STATE_PRODUCE;
 	resolve_walk(req, KR_HOOK_RESET, NULL);
 	return req->state = kr_rplan_empty(&req->rplan) ? KR_STATE_DONE : KR_STATE_PRODUCE;
 }
@@ -437,6 +438,7 @@ static int after_consume(struct kr_query *qry, bool was_tcp)
 		qry->flags.CACHED = false;
 		qry->flags.TCP = req->options.TCP;
 	}
+	req->state = KR_STATE_PRODUCE;
 	resolve_walk(req, KR_HOOK_RESET, NULL);
 	if (qry->flags.DNSSEC_BOGUS && !qry->flags.RESOLVED) {
 		const bool is_final = qry->flags.FORWARD || qry->flags.STUB ||

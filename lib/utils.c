@@ -42,7 +42,9 @@ int kr_pkt_recycle(knot_pkt_t *pkt)
 	pkt->qname_size = 0;
 	pkt->parsed = 0;
 	pkt->size = KNOT_WIRE_HEADER_SIZE;
-	memset(pkt->wire, 0, KNOT_WIRE_HEADER_SIZE);
+	/* id and flags stay */
+	memset(pkt->wire + KNOT_WIRE_OFFSET_QDCOUNT, 0,
+		KNOT_WIRE_HEADER_SIZE - KNOT_WIRE_OFFSET_QDCOUNT);
 	return kr_ok();
 }
 

@@ -51,7 +51,7 @@ KR_EXPORT
 void kr_uv_free_cb(struct uv_handle_s *handle);
 /** @} */
 
-/** Make an empty packet with the header only. */
+/** Drop question and records; id and flags of the header stay. */
 KR_EXPORT
 int kr_pkt_recycle(knot_pkt_t *pkt);
 /** Keep header and question, drop all records (and the OPT pointer). */

@@ -61,6 +61,7 @@ static int fill_packet(
 	knot_pkt_t *pkt, const struct kr_query *qry, const struct cache_answer *answer)
 {
 	const uint16_t id = knot_wire_get_id(pkt->wire);
+	memset(pkt->wire, 0, KNOT_WIRE_HEADER_SIZE);
 	kr_pkt_recycle(pkt);
 	int ret = knot_pkt_put_question(pkt, qry->sname, qry->sclass, qry->stype);
 	if (ret != KNOT_EOK)

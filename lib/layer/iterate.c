@@ -63,6 +63,7 @@ int kr_make_query(struct kr_query *query, knot_pkt_t *pkt)
 	query->asked_name = name;
 	query->asked_type = ask < all ? KNOT_RRTYPE_NS : query->stype;
 
+	memset(pkt->wire, 0, KNOT_WIRE_HEADER_SIZE);
 	kr_pkt_recycle(pkt);
 	int ret = knot_pkt_put_question(pkt, name, query->sclass, query->asked_type);
 	if (ret != KNOT_EOK)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 test('after fires once with its id', function (done)
+	-- covers: event.after
 	local id, n = nil, 0
 	id = event.after(5, guard(function (got)
 		same(got, id)
@@ -11,6 +12,7 @@ test('after fires once with its id', function (done)
 end)
 
 test('recurrent fires at once and again', function (done)
+	-- covers: event.recurrent
 	local n = 0
 	event.recurrent(5, guard(function (id)
 		n = n + 1
@@ -22,6 +24,7 @@ test('recurrent fires at once and again', function (done)
 end)
 
 test('cancelled events do not fire', function (done)
+	-- covers: event.cancel
 	local id = event.after(1, guard(function () check(false, 'it fired') end))
 	same(event.cancel(id), true)
 	same(event.cancel(id), false)
@@ -29,6 +32,7 @@ test('cancelled events do not fire', function (done)
 end)
 
 test('reschedule', function (done)
+	-- covers: event.reschedule
 	local at = 0
 	local id = event.after(10000, guard(function ()
 		at = at + 1
@@ -70,6 +74,7 @@ test('an event that cancels itself leaves its place to a new one', function (don
 end)
 
 test('sockets', function (done)
+	-- covers: event.socket
 	local ffi = require('ffi')
 	ffi.cdef('int pipe(int fds[2]); long write(int fd, const void *buf, size_t len); '
 		.. 'long read(int fd, void *buf, size_t len); int close(int fd);')

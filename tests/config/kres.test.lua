@@ -9,6 +9,7 @@ local function rr(owner, rtype, rdata, ttl)
 end
 
 test('constants', function ()
+	-- covers: kres.tostring
 	check(require('kres') == kres)
 	same({ kres.CONSUME, kres.PRODUCE, kres.DONE, kres.FAIL, kres.YIELD }, { 1, 2, 4, 8, 16 })
 	same(kres.type.AAAA, 28)
@@ -29,6 +30,7 @@ test('constants', function ()
 end)
 
 test('names', function ()
+	-- covers: kres.str2dname kres.dname2str kres.dname2wire
 	same(kres.str2dname('Example.COM'), '\7example\3com\0')
 	same(todname('example.com.'), '\7example\3com\0')
 	same(kres.str2dname('.'), '\0')
@@ -52,6 +54,8 @@ test('names', function ()
 end)
 
 test('addresses', function ()
+	-- covers: kres.str2ip kres.sockaddr_t sockaddr:len sockaddr:ip sockaddr:family sockaddr:port
+	-- covers: sockaddr:tostring idiom.straddr_socket
 	same(kres.str2ip('192.0.2.1'), '\192\0\2\1')
 	same(#kres.str2ip('2001:db8::1'), 16)
 	for _, bad in ipairs({ '', '1.2.3', '1.2.3.4/8', '1.2.3.4#53', 'x', '::1%lo' }) do
@@ -71,6 +75,7 @@ test('addresses', function ()
 end)
 
 test('rdata from text', function ()
+	-- covers: kres.parse_rdata
 	same(kres.parse_rdata({ 'A 192.0.2.1', 'TXT "x"', 'MX 10 mail' }),
 		{ '\192\0\2\1', '\1x', '\0\10\4mail\0' })
 	boom(kres.parse_rdata, { 'A 1.2.3.4' })
@@ -80,6 +85,9 @@ test('rdata from text', function ()
 end)
 
 test('RRsets', function ()
+	-- covers: kres.rrset kres.rr2str rr:owner rr:ttl rr:class rr:rdata rr:rdata_pt rr:get rr:tostring
+	-- covers: rr:txt_dump rr:rdcount rr:add_rdata rr:merge_rdata rr:type_covered rr:is_covered_by
+	-- covers: rr:wire_size rr:txt_fields
 	local set = rr('A.example', kres.type.A, { '\192\0\2\2', '\192\0\2\1', '\192\0\2\1' })
 	check(ffi.istype('knot_rrset_t', set))
 	same({ set:owner(), set:ttl(), set:class(), tonumber(set.type), set:rdcount() },
@@ -116,6 +124,11 @@ test('RRsets', function ()
 end)
 
 test('packets are made', function ()
+	-- covers: kres.packet kres.knot_pkt_rr pkt:id pkt:qdcount pkt:ancount pkt:nscount pkt:arcount
+	-- covers: pkt:rcode pkt:opcode pkt:tc pkt:aa pkt:qr pkt:rd pkt:cd pkt:ad pkt:ra pkt:dobit pkt:qname
+	-- covers: pkt:qtype pkt:qclass pkt:question pkt:begin pkt:put pkt:put_rr pkt:rrsets pkt:section
+	-- covers: pkt:clear_payload pkt:recycle pkt:parse pkt:towire pkt:tostring pkt:# pkt:has_wire
+	-- covers: pkt:remaining_bytes pkt:resize error:code error:tostring
 	local pkt = kres.packet(512)
 	same(#pkt, 12)
 	check(pkt:question(todname('www.example'), kres.class.IN, kres.type.AAAA))
@@ -186,6 +199,7 @@ test('bad packets are errors', function ()
 end)
 
 test('flags', function ()
+	-- covers: kres.mk_qflags qflags:fields
 	local flags = kres.mk_qflags({ 'NO_CACHE', 'TCP' })
 	same({ flags.NO_CACHE, flags.TCP, flags.STUB }, { true, true, false })
 	same(kres.mk_qflags('STUB').STUB, true)
@@ -200,6 +214,7 @@ test('flags', function ()
 end)
 
 test('context', function ()
+	-- covers: kres.context
 	local ctx = kres.context()
 	same(type(ctx.options.REORDER_RR), 'boolean')
 	check(ctx.downstream_opt_rr ~= nil)
@@ -208,6 +223,7 @@ test('context', function ()
 end)
 
 test('LRU', function ()
+	-- covers: kres.lru lru:set lru:get lru:get_ref
 	local lru = kres.lru(100)
 	same(lru:get('x'), nil)
 	same(lru:set('x', 5), true)
@@ -236,6 +252,7 @@ test('LRU', function ()
 end)
 
 test('zone files', function ()
+	-- covers: zonefile.new zonefile.file zonefile.string zonefile:parse zonefile:current_rr
 	local zonefile = require('zonefile')
 	local text = '$TTL 60\nexample.com. IN A 192.0.2.1 ; first\n TXT "a" "b"\n'
 	local list = zonefile.string(text)

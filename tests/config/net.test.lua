@@ -59,6 +59,7 @@ test('UNIX sockets', function ()
 end)
 
 test('foreign kinds', function ()
+	-- covers: net.register_endpoint_kind
 	local calls = {}
 	local function serve(open, ud, addr)
 		local ep = ffi.cast('struct endpoint **', ud)[0]

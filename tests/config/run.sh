@@ -9,4 +9,4 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cp "$(dirname "$test")"/*.data "$folder" 2>/dev/null || true
 cd "$folder"
-KRESD_NO_LISTEN=1 TEST_FOLDER=$folder "$kresd" -n -c "$here/assert.lua" -c "$here/client.lua" -c "$test"
+KRESD_NO_LISTEN=1 TEST_FOLDER=$folder TEST_SOURCE=$here "$kresd" -n -c "$here/assert.lua" -c "$here/client.lua" -c "$here/entries.lua" -c "$test"

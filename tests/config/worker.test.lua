@@ -17,6 +17,7 @@ test('facts', function ()
 end)
 
 test('resolve in all its forms', function (done)
+	-- covers: resolve worker.resolve worker.resolve_pkt
 	local left = 5
 	local function one_less(pkt, req)
 		check(ffi.istype('knot_pkt_t', pkt))
@@ -85,6 +86,7 @@ test('the answer says what was asked', function (done)
 end)
 
 test('coroutines', function (done)
+	-- covers: worker.coroutine worker.sleep worker.bg_worker.cq
 	local cqueues = require('cqueues')
 	local condition = require('cqueues.condition')
 	local steps = {}
