@@ -759,8 +759,8 @@ static int process_shape(struct kr_query *qry, knot_pkt_t *pkt)
 static int consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 {
 	struct kr_query *qry = ctx->req->current_query;
-	if ((ctx->state & KR_STATE_FAIL) || !qry)
-		return ctx->state;
+	if ((ctx->state & (KR_STATE_FAIL | KR_STATE_DONE)) || !qry)
+		return ctx->state; /* a module before us has decided */
 	qry->flags.PKT_IS_SANE = false;
 	log_answer(qry, pkt);
 	if (!is_question_ours(qry, pkt)) {

@@ -6,25 +6,60 @@ local bit = require('bit')
 local C = ffi.C
 
 local M = {
-	proxy = nil,   -- 16 bytes, of which the first 12 count
-	rev_ttl = nil, -- s
+	proxy = nil,     -- 16 bytes of the first prefix
+	prefixes = {},   -- { bytes, len (bits), suffix (reverse name) }
+	rev_ttl = nil,   -- s
 	rev_suffix = nil,
 	exclude_subnets = {},
 }
 
 local MAPPED = '::ffff:0:0/96' -- IPv4-mapped addresses, RFC 6147 section 5.1.4
 local TTL_WITHOUT_SOA = 600    -- RFC 6147 section 5.1.7
-local PREFIX_BYTES = 12
-local REVERSE_LABELS = 8       -- nibbles of an IPv4 address
+local ADDRESS_NIBBLES = 32
+
+-- Where the bytes of the IPv4 address stand (0 is the first), RFC 6052 section 2.2; octet 8 is zero.
+local PLACES = {
+	[32] = { 4, 5, 6, 7 }, [40] = { 5, 6, 7, 9 }, [48] = { 6, 7, 9, 10 }, [56] = { 7, 9, 10, 11 },
+	[64] = { 9, 10, 11, 12 }, [96] = { 12, 13, 14, 15 },
+}
 
 -- ---- Configuration ----
 
-local function parse_prefix(text)
-	local addr = type(text) == 'string' and kres.str2ip(text)
-	if not addr or #addr ~= 16 then
-		error(string.format('[dns64] "%s" is not a valid IPv6 address', tostring(text)), 3)
+local function bad_prefix(text)
+	error(string.format('[dns64] "%s" is not a valid IPv6 address', tostring(text)), 4)
+end
+
+-- Reverse name of the first `len` bits.
+local function reverse_suffix(addr, len)
+	local labels = {}
+	for i = len / 8, 1, -1 do
+		local byte = addr:byte(i)
+		labels[#labels + 1] = string.format('\1%x\1%x', byte % 16, math.floor(byte / 16))
 	end
-	return addr
+	return table.concat(labels) .. '\3ip6\4arpa\0'
+end
+
+local function parse_prefix(text)
+	if type(text) ~= 'string' then bad_prefix(text) end
+	local base, len_text = text:match('^([^/]*)/?(%d*)$')
+	local addr = base and kres.str2ip(base)
+	local len = len_text == '' and 96 or tonumber(len_text)
+	if not addr or #addr ~= 16 or (text:find('/', 1, true) and len_text == '') then bad_prefix(text) end
+	if not PLACES[len] then
+		error(string.format('[dns64] "%s": the length of a prefix is 32, 40, 48, 56, 64 or 96', text), 3)
+	end
+	local kept = addr:sub(1, len / 8)
+	if len == 96 and kept:byte(9) ~= 0 then
+		error(string.format('[dns64] "%s": bits 64 to 71 of a prefix must be zero (RFC 6052)', text), 3)
+	end
+	return { bytes = kept .. ('\0'):rep(16 - #kept), len = len, suffix = reverse_suffix(kept, len) }
+end
+
+local function parse_prefixes(list)
+	local parsed = {}
+	for i, text in ipairs(type(list) == 'table' and list or { list }) do parsed[i] = parse_prefix(text) end
+	if #parsed == 0 then error('[dns64] .prefix must have at least one prefix', 3) end
+	return parsed
 end
 
 local function parse_subnets(list)
@@ -42,25 +77,19 @@ local function parse_subnets(list)
 	return parsed
 end
 
--- Reverse name of the prefix.
-local function reverse_suffix(addr)
-	local labels = {}
-	for i = PREFIX_BYTES, 1, -1 do
-		local byte = addr:byte(i)
-		labels[#labels + 1] = string.format('\1%x\1%x', byte % 16, math.floor(byte / 16))
-	end
-	return table.concat(labels) .. '\3ip6\4arpa\0'
-end
-
 function M.config(conf)
 	if type(conf) ~= 'table' then conf = { prefix = conf } end
-	local proxy = parse_prefix(conf.prefix or '64:ff9b::')
+	local prefixes = parse_prefixes(conf.prefix or '64:ff9b::')
 	local subnets = parse_subnets(conf.exclude_subnets or { MAPPED })
 	local rev_ttl = conf.rev_ttl or 60
 	if type(rev_ttl) ~= 'number' or rev_ttl < 0 then error('[dns64] .rev_ttl must be a number of seconds', 2) end
-	M.proxy, M.exclude_subnets, M.rev_ttl = proxy, subnets, rev_ttl
-	M.rev_suffix = reverse_suffix(proxy)
+	M.prefixes, M.exclude_subnets, M.rev_ttl = prefixes, subnets, rev_ttl
+	M.proxy, M.rev_suffix = prefixes[1].bytes, prefixes[1].suffix
 	cache._changed()
+end
+
+function M.init()
+	M.config()
 end
 
 function M.deinit()
@@ -124,13 +153,21 @@ local function soa_ttl(req, qry)
 	return TTL_WITHOUT_SOA
 end
 
--- RRset of IPv6 addresses on the request's pool.
+-- IPv6 address for an IPv4 one under a prefix.
+local function embed(prefix, ipv4)
+	local bytes = { prefix.bytes:byte(1, 16) }
+	for i, place in ipairs(PLACES[prefix.len]) do bytes[place + 1] = ipv4:byte(i) end
+	return string.char(unpack(bytes))
+end
+
+-- RRset of IPv6 addresses on the request's pool, all prefixes for each address.
 local function translate(req, rr, ttl)
 	local set = ffi.gc(kres.rrset(nil, kres.type.AAAA, kres.class.IN, math.min(rr:ttl(), ttl)), nil)
 	set._owner = rr._owner
-	local prefix = M.proxy:sub(1, PREFIX_BYTES)
 	for i = 0, rr:rdcount() - 1 do
-		if C.knot_rrset_add_rdata(set, prefix .. rr:rdata(i), 16, req.pool) ~= 0 then return nil end
+		for _, prefix in ipairs(M.prefixes) do
+			if C.knot_rrset_add_rdata(set, embed(prefix, rr:rdata(i)), 16, req.pool) ~= 0 then return nil end
+		end
 	end
 	return set
 end
@@ -166,9 +203,8 @@ end
 
 -- ---- Reverse names ----
 
--- Nibbles below the suffix, or nil if the name is not there.
-local function below_suffix(name)
-	local suffix = M.rev_suffix
+-- Labels in front of the suffix, or nil if the name is not there.
+local function below_suffix(name, suffix)
 	if name:sub(-#suffix) ~= suffix then return nil end
 	local labels, at, stop = {}, 1, #name - #suffix
 	while at <= stop do
@@ -179,44 +215,99 @@ local function below_suffix(name)
 	return at == stop + 1 and labels or nil
 end
 
--- in-addr.arpa name of eight nibbles, lowest first; nil if one is none.
-local function ipv4_reverse(labels)
+local function are_nibbles(labels, first)
+	for i = first, #labels do
+		if not labels[i]:match('^%x$') then return false end
+	end
+	return true
+end
+
+-- Name below in-addr.arpa for the address whose last nibbles (lowest first) are given; nil if it embeds none.
+local function ipv4_reverse(prefix, labels)
+	local bytes, at = { prefix.bytes:byte(1, 16) }, 16
+	for i = 1, #labels, 2 do
+		bytes[at] = tonumber(labels[i + 1] .. labels[i], 16)
+		at = at - 1
+	end
+	if bytes[9] ~= 0 and prefix.len < 96 then return nil end
 	local name = {}
-	for i = #labels - REVERSE_LABELS + 1, #labels, 2 do
-		if not labels[i]:match('^%x$') or not labels[i + 1]:match('^%x$') then return nil end
-		local octet = tostring(tonumber(labels[i + 1] .. labels[i], 16))
+	for i = 4, 1, -1 do
+		local octet = tostring(bytes[PLACES[prefix.len][i] + 1])
 		name[#name + 1] = string.char(#octet) .. octet
 	end
 	return table.concat(name) .. '\7in-addr\4arpa\0'
 end
 
-local function are_nibbles(labels)
-	for _, label in ipairs(labels) do
-		if not label:match('^%x$') then return false end
+-- What is known of a reverse name: 'alias' and its target, 'empty', 'none', or nil.
+local function look_up_reverse(name)
+	for _, prefix in ipairs(M.prefixes) do
+		local labels = below_suffix(name, prefix.suffix)
+		local full = ADDRESS_NIBBLES - prefix.len / 4
+		if labels and #labels < full then
+			return are_nibbles(labels, 1) and 'empty' or nil
+		elseif labels and are_nibbles(labels, #labels - full + 1) then
+			local target = ipv4_reverse(prefix, { unpack(labels, #labels - full + 1) })
+			if target then return #labels == full and 'alias' or 'none', target end
+			return nil
+		end
 	end
-	return true
+	return nil
 end
 
-local function answer_reverse(qry, pkt)
-	local labels = below_suffix(qry:name())
-	if not labels then return nil end
-	local target = #labels >= REVERSE_LABELS and ipv4_reverse(labels)
-	if not target and (#labels >= REVERSE_LABELS or not are_nibbles(labels)) then return nil end
+-- ---- The name by which clients find the prefix (RFC 8880) ----
+
+local WELL_KNOWN = todname('ipv4only.arpa')
+local WELL_KNOWN_ADDRESSES = { '\192\0\0\170', '\192\0\0\171' }
+local WELL_KNOWN_REVERSE = {
+	[todname('170.0.0.192.in-addr.arpa')] = true, [todname('171.0.0.192.in-addr.arpa')] = true,
+}
+local WELL_KNOWN_TTL = 86400
+
+-- @return list of rdata, or nil if the name is another one
+local function well_known(name, rtype)
+	if WELL_KNOWN_REVERSE[name] then return rtype == kres.type.PTR and { WELL_KNOWN } or {} end
+	if name ~= WELL_KNOWN then return nil end
+	if rtype == kres.type.A then return WELL_KNOWN_ADDRESSES end
+	local list = {}
+	for _, addr in ipairs(rtype == kres.type.AAAA and WELL_KNOWN_ADDRESSES or {}) do
+		for _, prefix in ipairs(M.prefixes) do list[#list + 1] = embed(prefix, addr) end
+	end
+	return list
+end
+
+-- ---- Answers made here ----
+
+local function begin_answer(qry, pkt)
 	pkt:recycle()
 	pkt:question(qry:name(), qry.sclass, qry.stype)
 	pkt:qr(true)
 	pkt:aa(true)
-	if #labels > REVERSE_LABELS then
-		pkt:rcode(kres.rcode.NXDOMAIN)
-	elseif target then
-		pkt:begin(kres.section.ANSWER)
-		pkt:put(qry:name(), M.rev_ttl, qry.sclass, kres.type.CNAME, target)
-	end
+	pkt:begin(kres.section.ANSWER)
+end
+
+local function end_answer(qry, pkt)
 	pkt.parsed = pkt.size
 	qry.flags.CACHED = true
 	qry.flags.NO_MINIMIZE = true
 	qry.flags.DNSSEC_WANT = false
 	return kres.DONE
+end
+
+local function answer_well_known(qry, pkt)
+	local list = well_known(qry:name():lower(), qry.stype)
+	if not list then return nil end
+	begin_answer(qry, pkt)
+	for _, rdata in ipairs(list) do pkt:put(qry:name(), WELL_KNOWN_TTL, qry.sclass, qry.stype, rdata) end
+	return end_answer(qry, pkt)
+end
+
+local function answer_reverse(qry, pkt)
+	local what, target = look_up_reverse(qry:name())
+	if not what then return nil end
+	begin_answer(qry, pkt)
+	if what == 'none' then pkt:rcode(kres.rcode.NXDOMAIN) end
+	if what == 'alias' then pkt:put(qry:name(), M.rev_ttl, qry.sclass, kres.type.CNAME, target) end
+	return end_answer(qry, pkt)
 end
 
 -- ---- Hooks ----
@@ -230,8 +321,8 @@ M.layer = { skippable = true } -- what is done follows from question and configu
 
 function M.layer.produce(_, req, pkt)
 	local qry = req:current()
-	if is_off(req, qry) or qry.parent ~= nil or qry.flags.RESOLVED then return nil end
-	return answer_reverse(qry, pkt)
+	if is_off(req, qry) or qry.parent ~= nil or qry.flags.RESOLVED or pkt:qr() then return nil end
+	return answer_well_known(qry, pkt) or answer_reverse(qry, pkt)
 end
 
 function M.layer.consume(state, req, pkt)
