@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 -- What it does with answers is in scenarios/; here is what can be set.
 local ffi = require('ffi')
+for _, name in ipairs({ 'ta_update', 'priming', 'detect_time_skew' }) do modules.unload(name) end
 modules.load('rebinding < iterate')
 
 local function covers(rrtype, addr)
 	local bytes = ffi.new('char[16]')
-	ffi.copy(bytes, kres.str2ip(addr))
+	local raw = kres.str2ip(addr)
+	ffi.copy(bytes, raw, #raw)
 	for _, range in ipairs(rebinding.blacklist) do
 		if range.rrtype == rrtype and ffi.C.kr_bitcmp(range.bytes, bytes, range.bitlen) == 0 then return true end
 	end
