@@ -269,6 +269,7 @@ static void late_datagram_answers_find_their_client(void **state)
 
 /* ---- streams ---- */
 
+/** B-44, I-53. */
 static void pipelined_queries_are_limited_and_all_answered(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -323,6 +324,7 @@ static void reading_pauses_until_half_is_answered(void **state)
 	close(fd);
 }
 
+/** I-54. */
 static void half_closed_clients_get_their_answer(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -342,6 +344,7 @@ static void half_closed_clients_get_their_answer(void **state)
 	close(fd);
 }
 
+/** B-43. */
 static void idle_clients_are_closed_in_peace(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -361,6 +364,7 @@ static void idle_clients_are_closed_in_peace(void **state)
 	close(fd);
 }
 
+/** B-43, I-51. */
 static void slow_senders_are_closed(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -381,6 +385,7 @@ static void slow_senders_are_closed(void **state)
 	close(fd);
 }
 
+/** B-43, B-45. */
 static void clients_that_do_not_read_are_disconnected(void **state)
 {
 	net.tcp.user_timeout = 0; /* else the kernel may be the first to lose patience */
@@ -408,6 +413,7 @@ static void clients_that_do_not_read_are_disconnected(void **state)
 	close(fd);
 }
 
+/** I-49. */
 static void length_zero_closes(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -419,6 +425,7 @@ static void length_zero_closes(void **state)
 	close(fd);
 }
 
+/** I-55. */
 static void clients_that_vanish_are_forgotten(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -438,6 +445,7 @@ static void clients_that_vanish_are_forgotten(void **state)
 	release(1);
 }
 
+/** B-42. */
 static void connections_of_one_prefix_are_limited(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -465,6 +473,7 @@ static void connections_of_one_prefix_are_limited(void **state)
 		close(fds[i]);
 }
 
+/** B-42. */
 static void a_full_process_closes_the_longest_idle(void **state)
 {
 	serve("127.0.0.1", SOCK_STREAM);
@@ -506,6 +515,7 @@ static void the_same_endpoint_twice_is_refused(void **state)
 	assert_int_equal(network_close(&net, "127.0.0.1", -1), 1);
 }
 
+/** F-21. */
 static void addresses_we_do_not_have_need_freebind(void **state)
 {
 	const char *why = NULL;
@@ -743,6 +753,7 @@ static void stop_netio(struct netio *io)
 	netio_uv_free(io);
 }
 
+/** S-02, S-03. */
 static void questions_by_udp_have_ports_of_their_own(void **state)
 {
 	serve("127.0.0.1", SOCK_DGRAM);
@@ -773,6 +784,7 @@ static void questions_by_udp_have_ports_of_their_own(void **state)
 	stop_netio(io);
 }
 
+/** S-03, S-12. */
 static void refused_datagrams_are_an_error(void **state)
 {
 	serve("127.0.0.1", SOCK_DGRAM);

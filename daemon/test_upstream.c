@@ -205,6 +205,7 @@ static enum sim_reaction unreachable(struct fixture *fx, struct sim_arrival *arr
 	return SIM_ICMP;
 }
 
+/** S-12. */
 static void icmp_ends_the_try_at_once(void **state)
 {
 	struct fixture *fx = *state;
@@ -217,6 +218,7 @@ static void icmp_ends_the_try_at_once(void **state)
 
 /* ---- identical questions ---- */
 
+/** S-08. */
 static void one_question_for_all_who_want_it(void **state)
 {
 	struct fixture *fx = *state;
@@ -314,6 +316,7 @@ static enum sim_reaction wrong_case(struct fixture *fx, struct sim_arrival *arri
 	return SIM_REPLY;
 }
 
+/** S-05, S-09. */
 static void letter_case_counts_over_udp_only(void **state)
 {
 	struct fixture *fx = *state;
@@ -397,6 +400,7 @@ static enum sim_reaction odd_on_udp(struct fixture *fx, struct sim_arrival *arri
 	return SIM_REPLY;
 }
 
+/** S-09, S-13. */
 static void odd_datagrams_never_end_a_question(void **state)
 {
 	for (size_t i = 0; i < KR_COUNT_OF(odds); ++i) {
@@ -430,6 +434,7 @@ static enum sim_reaction bare_refusal(struct fixture *fx, struct sim_arrival *ar
 	return SIM_REPLY;
 }
 
+/** S-09. */
 static void refusal_without_question_is_taken(void **state)
 {
 	struct fixture *fx = *state;
@@ -542,7 +547,7 @@ static enum sim_reaction close_always(struct fixture *fx, struct sim_arrival *ar
 	return SIM_CLOSE;
 }
 
-/** at most two connects to one address for one request. */
+/** at most two connects to one address for one request. (B-04, A-07) */
 static void reconnects_are_bounded(void **state)
 {
 	struct fixture *fx = *state;
@@ -585,6 +590,7 @@ static void babbling_stream_is_closed(void **state)
 
 /* ---- budgets ---- */
 
+/** B-01. */
 static void packets_of_a_request_are_bounded(void **state)
 {
 	struct fixture *fx = *state;
@@ -601,6 +607,7 @@ static void packets_of_a_request_are_bounded(void **state)
 	assert_int_equal(fx->arrivals, KR_BUDGET_PACKETS_MAX);
 }
 
+/** B-02. */
 static void packets_about_one_name_are_bounded(void **state)
 {
 	struct fixture *fx = *state;

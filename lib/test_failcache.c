@@ -126,7 +126,7 @@ static void forgetting_takes_a_name_or_a_subtree(void **state)
 	}
 }
 
-/** C-39: bounded, and the latest failures are those that count. */
+/** C-39: bounded, and the latest failures are those that count. (B-33) */
 static void it_is_bounded(void **state)
 {
 	struct kr_failcache *fc = *state;

@@ -18,6 +18,7 @@ static uint8_t last_octet(struct fixture *f, const char *name)
 	return rrs.rdata->data[3];
 }
 
+/** C-24, C-34. */
 static void weaker_data_do_not_replace_stronger(void **state)
 {
 	static const uint8_t ranks[] = {
@@ -37,6 +38,7 @@ static void weaker_data_do_not_replace_stronger(void **state)
 	}
 }
 
+/** C-24. */
 static void weaker_data_do_not_even_refresh(void **state)
 {
 	struct fixture *f = *state;
@@ -70,6 +72,7 @@ static void faulty_and_meta_data_are_skipped(void **state)
 		kr_cache_insert_rr(&f->cache, chaos, NULL, SECURE, NOW, false), kr_error(EINVAL));
 }
 
+/** B-41. */
 static void ttl_is_kept_within_limits(void **state)
 {
 	struct fixture *f = *state;
@@ -85,6 +88,7 @@ static void ttl_is_kept_within_limits(void **state)
 	assert_int_equal(ttl_of(f, "b.", A), 60);
 }
 
+/** C-19. */
 static void secure_data_do_not_outlive_their_signature(void **state)
 {
 	struct fixture *f = *state;
@@ -128,6 +132,7 @@ static int32_t stale_for_a_day(
 	return ttl + 86400 > 0 ? 1 : -1;
 }
 
+/** C-40. */
 static void stale_data_are_used_if_allowed_but_never_as_secure(void **state)
 {
 	struct fixture *f = *state;
@@ -231,6 +236,7 @@ static void dname_answers_below_with_a_cname_made_here(void **state)
 	assert_int_equal(peek(f, "old.", A, &answer), kr_error(ENOENT)); /* not at its owner */
 }
 
+/** A-57, U-35. */
 static void endless_dname_gives_no_cname(void **state)
 {
 	struct fixture *f = *state;
@@ -248,6 +254,7 @@ static void endless_dname_gives_no_cname(void **state)
 	assert_null(answer_rr(&answer, KNOT_RRTYPE_CNAME));
 }
 
+/** B-25. */
 static void any_gets_one_set(void **state)
 {
 	struct fixture *f = *state;
@@ -284,6 +291,7 @@ static void deny(struct fixture *f, const char *name, uint16_t type, uint8_t rco
 	assert_int_equal(cache_stash(&f->cache, &msg), 0);
 }
 
+/** C-35, A-51. */
 static void nodata_is_for_exactly_that_question(void **state)
 {
 	struct fixture *f = *state;
@@ -298,6 +306,7 @@ static void nodata_is_for_exactly_that_question(void **state)
 	assert_int_equal(peek(f, "b.a.z.", A, &answer), kr_error(ENOENT));
 }
 
+/** C-35. */
 static void nxdomain_covers_what_is_below_only_if_validated(void **state)
 {
 	struct fixture *f = *state;
@@ -313,6 +322,7 @@ static void nxdomain_covers_what_is_below_only_if_validated(void **state)
 	assert_int_equal(peek(f, "b.z.", A, &answer), kr_error(ENOENT));
 }
 
+/** */
 static void negative_answer_without_soa_is_not_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -321,6 +331,7 @@ static void negative_answer_without_soa_is_not_kept(void **state)
 	assert_int_equal(peek(f, "a.z.", A, &answer), kr_error(ENOENT));
 }
 
+/** B-41. */
 static void negative_ttl_is_an_hour_at_most(void **state)
 {
 	struct fixture *f = *state;
@@ -330,6 +341,7 @@ static void negative_ttl_is_an_hour_at_most(void **state)
 	assert_int_equal(answer.rr[0].ttl, KR_TTL_NEG_MAX_S);
 }
 
+/** C-34. */
 static void credible_data_and_denials_do_not_yield_to_others(void **state)
 {
 	struct fixture *f = *state;
@@ -468,6 +480,7 @@ static void deepest_delegation_is_found(void **state)
 	assert_int_equal(peek_at(f, "ns1.", A, NOW, 0, &answer), kr_error(ENOENT));
 }
 
+/** C-31, A-33. */
 static void delegation_is_not_prolonged_by_others(void **state)
 {
 	struct fixture *f = *state;
@@ -502,6 +515,7 @@ static void delegation_is_not_prolonged_by_others(void **state)
 		kr_error(ENOENT));
 }
 
+/** B-41, C-31. */
 static void delegation_ttl_has_limits(void **state)
 {
 	struct fixture *f = *state;
@@ -515,6 +529,7 @@ static void delegation_ttl_has_limits(void **state)
 	assert_int_equal(deleg.ttl, KR_TTL_MIN_S);
 }
 
+/** C-32. */
 static void delegation_keeps_what_it_may_only(void **state)
 {
 	struct fixture *f = *state;

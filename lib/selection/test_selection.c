@@ -690,6 +690,7 @@ static void c15_looked_up_addresses_are_real_ones(void **state)
 
 /* ---- bad answers ---- */
 
+/** */
 static void failing_servers_make_us_give_up_habits_in_order(void **state)
 {
 	static const enum kr_selection_error errors[] = {KR_SELECTION_SERVFAIL,
@@ -735,6 +736,7 @@ static void a_good_server_is_asked_before_a_failing_one_again(void **state)
 	world_end(&w);
 }
 
+/** S-11, C-41. */
 static void formerr_switches_edns_off_for_that_server_only(void **state)
 {
 	struct world w;

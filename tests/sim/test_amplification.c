@@ -182,6 +182,7 @@ static enum sim_reaction cycle(struct rig_question *q)
 	return SIM_REPLY;
 }
 
+/** A-03, B-08. */
 static void cyclic_delegations(void **state)
 {
 	static const unsigned lengths[] = {1, 2, 3, 5};
@@ -300,6 +301,7 @@ static enum sim_reaction chain(struct rig_question *q)
 	return SIM_REPLY;
 }
 
+/** A-05, B-09. */
 static void alias_chains(void **state)
 {
 	static const struct {
@@ -333,6 +335,7 @@ static enum sim_reaction endless(struct rig_question *q)
 	return q_refer(q, q->name, ns, addr);
 }
 
+/** A-05, B-10. */
 static void endless_delegations(void **state)
 {
 	char qname[300] = "";
@@ -389,6 +392,7 @@ static enum sim_reaction provoke(struct rig_question *q)
 	return SIM_REPLY;
 }
 
+/** A-06, B-12. */
 static void every_rcode(void **state)
 {
 	for (int i = 0; i < 24 * 4; ++i) {
@@ -496,6 +500,7 @@ static enum sim_reaction non_terminals(struct rig_question *q)
 	return at(q, RIG_ROOT) ? root(q) : q_nodata(q, "atk.");
 }
 
+/** A-10, B-11. */
 static void many_labels(void **state)
 {
 	char qname[300] = "";
