@@ -550,9 +550,11 @@ static int fill_cut(struct kr_query *qry, const knot_pkt_t *pkt, struct kr_zonec
 		if (rr->type != KNOT_RRTYPE_NS)
 			continue;
 		cut->ttl_s = KR_MIN(cut->ttl_s, rr->ttl);
-		for (int j = 0; j < rr->rrs.count; ++j)
-			(void)kr_zonecut_add(
-				cut, knot_ns_name(knot_rdataset_at(&rr->rrs, j)), NULL, 0);
+		for (int j = 0; j < rr->rrs.count; ++j) {
+			if (kr_zonecut_add(cut, knot_ns_name(knot_rdataset_at(&rr->rrs, j)), NULL,
+				    0) == kr_error(ENOMEM))
+				return kr_error(ENOMEM);
+		}
 	}
 	const knot_pktsection_t *additional = knot_pkt_section(pkt, KNOT_ADDITIONAL);
 	for (unsigned i = 0; i < additional->count; ++i) {
@@ -562,7 +564,8 @@ static int fill_cut(struct kr_query *qry, const knot_pkt_t *pkt, struct kr_zonec
 			continue;
 		for (int j = 0; j < rr->rrs.count; ++j) {
 			const knot_rdata_t *rd = knot_rdataset_at(&rr->rrs, j);
-			(void)kr_zonecut_add(cut, rr->owner, rd->data, rd->len);
+			if (kr_zonecut_add(cut, rr->owner, rd->data, rd->len) == kr_error(ENOMEM))
+				return kr_error(ENOMEM);
 		}
 		if (pick(qry, &qry->request->add_selected, rr, KR_RANK_OMIT, false) != 0)
 			return kr_error(ENOMEM);
