@@ -36,9 +36,11 @@ static bool find_build_tree(char dir[PATH_MAX])
 		char *slash = strrchr(dir, '/');
 		if (!slash || slash == dir)
 			return false;
+		const size_t room = PATH_MAX - (slash - dir);
+		const bool is_here = snprintf(slash, room, "/lua/.kresd-build") < (int)room &&
+				     access(dir, R_OK) == 0;
 		*slash = '\0';
-		char marker[PATH_MAX];
-		if (join(marker, dir, "lua/.kresd-build") && access(marker, R_OK) == 0)
+		if (is_here)
 			return true;
 	}
 	return false;

@@ -115,6 +115,7 @@ static void nsec_says_nothing_about_other_things(void **state)
 		assert_int_equal(peek(f, cases[i].name, cases[i].type, &answer), kr_error(ENOENT));
 }
 
+/** C-37. */
 static void wildcard_is_expanded_with_its_proof(void **state)
 {
 	struct fixture *f = *state;
@@ -134,6 +135,7 @@ static void wildcard_is_expanded_with_its_proof(void **state)
 		peek(f, "q.r.c.z.", MX, &answer), kr_error(ENOENT)); /* exists, not known */
 }
 
+/** C-37. */
 static void wildcard_answer_is_kept_under_the_wildcard(void **state)
 {
 	struct fixture *f = *state;
@@ -171,6 +173,7 @@ static void wildcard_alias_is_expanded(void **state)
 	assert_true(answer.is_wildcard);
 }
 
+/** C-36. */
 static void proof_needs_live_secure_records(void **state)
 {
 	struct fixture *f = *state;
@@ -191,6 +194,7 @@ static void proof_needs_live_secure_records(void **state)
 	assert_int_equal(peek(f, "a.z.", A, &answer), kr_error(ENOENT));
 }
 
+/** C-36. */
 static void proof_lives_an_hour_at_most(void **state)
 {
 	struct fixture *f = *state;
@@ -203,6 +207,7 @@ static void proof_lives_an_hour_at_most(void **state)
 		peek_at(f, "a.z.", A, NOW + KR_TTL_NEG_MAX_S, INSECURE, &answer), kr_error(ENOENT));
 }
 
+/** C-36. */
 static void records_made_for_one_question_are_left_out(void **state)
 {
 	struct fixture *f = *state;
@@ -244,6 +249,7 @@ static void expanded_or_foreign_nsec_is_left_out(void **state)
 		cache_insert_proof(&f->cache, rr, rr_sig(f, rr, "z."), dname(f, "z."), NOW), 1);
 }
 
+/** */
 static void deep_names_are_asked_upstream(void **state)
 {
 	struct fixture *f = *state;
@@ -427,6 +433,7 @@ static void nsec3_denies_types(void **state)
 	assert_true(count_type(&answer, KNOT_RRTYPE_NSEC3) > 0);
 }
 
+/** C-36. */
 static void optout_denies_no_name(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +448,7 @@ static void optout_denies_no_name(void **state)
 	assert_int_equal(peek(f, "b.z.", MX, &answer), 0); /* needs no span */
 }
 
+/** B-23. */
 static void costly_chains_are_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -478,6 +486,7 @@ static void missing_record_leaves_the_question_open(void **state)
 	}
 }
 
+/** C-36. */
 static void chains_of_other_parameters_do_not_mix(void **state)
 {
 	struct fixture *f = *state;
@@ -536,6 +545,7 @@ static void expansion_with_nsec3_is_found_again(void **state)
 	assert_int_equal(count_type(&answer, KNOT_RRTYPE_NSEC3), 1);
 }
 
+/** C-36, F-27. */
 static void zone_may_go_from_nsec_to_nsec3(void **state)
 {
 	struct fixture *f = *state;
@@ -556,6 +566,7 @@ static void zone_may_go_from_nsec_to_nsec3(void **state)
 	assert_int_equal(cache_chains(&f->cache, &enc, 1, NOW + 300, chains), 0);
 }
 
+/** C-36. */
 static void minimal_nsec3_is_left_out(void **state)
 {
 	struct fixture *f = *state;
