@@ -37,10 +37,21 @@ static const char *const hook_names[KR_HOOK_COUNT] = {
 	[KR_HOOK_ANSWER_FINALIZE] = "answer_finalize",
 };
 
+/** In which errors of a module are counted for lua_module::errors_max. */
+#define ERRORS_MS 60000
+
 /** A Lua module, in kr_module::data. */
 struct lua_module {
 	int table_ref;
-	const char *name; /**< the module's */
+	char *name;          /**< the module's */
+	bool skips_errors;   /**< a hook that fails counts as absent; else the request fails */
+	bool sees_failures;  /**< produce, consume and checkout run in state FAIL, too */
+	bool is_gone;        /**< unloaded while a hook was running */
+	uint32_t errors_max; /**< in a minute, then its hooks are switched off; 0 = never */
+	uint32_t errors_recent;
+	uint64_t errors_since_ms; /**< since when errors_recent counts */
+	uint64_t errors_all;
+	struct lua_module *next_gone;
 	struct {
 		uint64_t logged_ms;
 		uint32_t silent; /**< errors since then that were not logged */
@@ -65,6 +76,41 @@ static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char 
 	lm->errors[hook].silent = 0;
 }
 
+/** Modules that were unloaded by a hook; to be freed when none is running. */
+static struct lua_module *gone;
+
+static void api_fill(kr_layer_api_t *api);
+
+static void switch_off(struct lua_module *lm)
+{
+	kr_log_error(SYSTEM, "module %s: its hooks are switched off after %u errors in a minute\n",
+		lm->name, lm->errors_recent);
+	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
+		luaL_unref(the_engine->L, LUA_REGISTRYINDEX, lm->api->cb_slots[i]);
+		lm->api->cb_slots[i] = LUA_NOREF;
+	}
+	kr_modules_changed(the_resolver); /* while the functions are there: a walk may stand here */
+}
+
+/** A hook failed. @return the state after it */
+static int hook_failed(kr_layer_t *ctx, struct lua_module *lm, enum kr_hook hook, const char *text)
+{
+	const uint64_t now = the_resolver->now_ms;
+	const int state = lm->skips_errors ? ctx->state : KR_STATE_FAIL;
+	if (lm->is_gone)
+		return state;
+	log_hook_error(lm, hook, text);
+	lm->errors_all += 1;
+	if (now - lm->errors_since_ms >= ERRORS_MS) {
+		lm->errors_since_ms = now;
+		lm->errors_recent = 0;
+	}
+	lm->errors_recent += 1;
+	if (lm->errors_max && lm->errors_recent >= lm->errors_max)
+		switch_off(lm);
+	return state;
+}
+
 /** What the hook's result means; the result is at the top of the stack. */
 static int hook_result(lua_State *L, kr_layer_t *ctx, struct lua_module *lm, enum kr_hook hook)
 {
@@ -77,27 +123,26 @@ static int hook_result(lua_State *L, kr_layer_t *ctx, struct lua_module *lm, enu
 	char text[128];
 	snprintf(text, sizeof(text), "the result must be a state or nil, not %s %s",
 		lua_typename(L, type), type == LUA_TNUMBER ? lua_tostring(L, -1) : "");
-	log_hook_error(lm, hook, text);
-	return KR_STATE_FAIL;
+	return hook_failed(ctx, lm, hook, text);
 }
 
 static int call_hook(kr_layer_t *ctx, enum kr_hook hook)
 {
 	lua_State *L = the_engine->L;
 	struct lua_module *lm = ctx->api->data;
-	if (!lua_checkstack(L, HOOK_STACK)) {
-		log_hook_error(lm, hook, "the Lua stack is full");
-		return KR_STATE_FAIL;
-	}
+	if (ctx->api->cb_slots[hook] == LUA_NOREF)
+		return ctx->state; /* switched off during this walk */
+	if (!lua_checkstack(L, HOOK_STACK))
+		return hook_failed(ctx, lm, hook, "the Lua stack is full");
 	const int top = lua_gettop(L);
 	kr_layer_t_static = *ctx;
 	lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->api->cb_slots[hook]);
 	lua_pushinteger(L, ctx->state);
-	int state = KR_STATE_FAIL;
+	int state;
 	if (engine_pcall(L, 1, 1, GUARD_HOOK_MS) == 0)
 		state = hook_result(L, ctx, lm, hook);
 	else
-		log_hook_error(lm, hook, lua_tostring(L, -1));
+		state = hook_failed(ctx, lm, hook, lua_tostring(L, -1));
 	lua_settop(L, top);
 	return state;
 }
@@ -118,9 +163,16 @@ static int on_finish(kr_layer_t *ctx)
 	return call_hook(ctx, KR_HOOK_FINISH);
 }
 
+/** Most modules have nothing to do for what has failed. */
+static bool is_left_out(const kr_layer_t *ctx)
+{
+	const struct lua_module *lm = ctx->api->data;
+	return (ctx->state & KR_STATE_FAIL) && !lm->sees_failures;
+}
+
 static int on_consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 {
-	if (ctx->state & KR_STATE_FAIL)
+	if (is_left_out(ctx))
 		return ctx->state;
 	ctx->pkt = pkt;
 	return call_hook(ctx, KR_HOOK_CONSUME);
@@ -128,7 +180,7 @@ static int on_consume(kr_layer_t *ctx, knot_pkt_t *pkt)
 
 static int on_produce(kr_layer_t *ctx, knot_pkt_t *pkt)
 {
-	if (ctx->state & KR_STATE_FAIL)
+	if (is_left_out(ctx))
 		return ctx->state;
 	ctx->pkt = pkt;
 	return call_hook(ctx, KR_HOOK_PRODUCE);
@@ -136,7 +188,7 @@ static int on_produce(kr_layer_t *ctx, knot_pkt_t *pkt)
 
 static int on_checkout(kr_layer_t *ctx, knot_pkt_t *pkt, struct sockaddr *dst, int type)
 {
-	if (ctx->state & KR_STATE_FAIL)
+	if (is_left_out(ctx))
 		return ctx->state;
 	ctx->pkt = pkt;
 	ctx->dst = dst;
@@ -163,6 +215,15 @@ static void api_fill(kr_layer_api_t *api)
 #undef HOOK
 }
 
+/** Is the option set in the table at the top of the stack? */
+static bool option(lua_State *L, const char *name)
+{
+	lua_getfield(L, -1, name);
+	const bool is_set = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return is_set;
+}
+
 /** Bind the hooks of the table at the top of the stack. @return NULL if out of memory */
 static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 {
@@ -180,8 +241,11 @@ static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 		}
 	}
 	api_fill(api);
-	lua_getfield(L, -1, "skippable");
-	api->is_skippable = lua_toboolean(L, -1);
+	api->is_skippable = option(L, "skippable");
+	lm->skips_errors = option(L, "skips_errors");
+	lm->sees_failures = option(L, "sees_failures");
+	lua_getfield(L, -1, "max_errors");
+	lm->errors_max = lua_tonumber(L, -1);
 	lua_pop(L, 1);
 	return api;
 }
@@ -192,7 +256,21 @@ static void lua_module_free(lua_State *L, struct lua_module *lm)
 		luaL_unref(L, LUA_REGISTRYINDEX, lm->api->cb_slots[i]);
 	luaL_unref(L, LUA_REGISTRYINDEX, lm->table_ref);
 	free(lm->api);
+	free(lm->name);
 	free(lm);
+}
+
+/** Free, but not under the feet of a hook that is running. */
+static void lua_module_release(lua_State *L, struct lua_module *lm)
+{
+	lm->is_gone = true;
+	lm->next_gone = gone;
+	gone = lm;
+	while (gone && the_resolver->walks == 0) {
+		struct lua_module *next = gone->next_gone;
+		lua_module_free(L, gone);
+		gone = next;
+	}
 }
 
 /** Marks kr_module::init of Lua modules; it is never called. */
@@ -217,6 +295,12 @@ int ffi_layer_set_skippable(struct engine *engine, struct kr_module *module, boo
 	return kr_modules_changed(&engine->resolver);
 }
 
+uint64_t ffi_layer_errors(const struct kr_module *module)
+{
+	const struct lua_module *lm = ffi_layer_is_lua(module) ? module->data : NULL;
+	return lm ? lm->errors_all : 0;
+}
+
 void ffi_layer_push(struct engine *engine, const struct kr_module *module)
 {
 	const struct lua_module *lm = module->data;
@@ -224,19 +308,19 @@ void ffi_layer_push(struct engine *engine, const struct kr_module *module)
 }
 
 /** Fill the module from the loader's results: table of the module, table of trampolines or nil. */
-static int module_bind(lua_State *L, struct kr_module *module)
+static int module_bind(lua_State *L, struct kr_module *module, const char *name)
 {
 	struct lua_module *lm = calloc(1, sizeof(*lm));
 	if (!lm)
 		return kr_error(ENOMEM);
-	lm->name = module->name;
+	lm->name = strdup(name);
 	lm->table_ref = LUA_NOREF;
-	if (lua_istable(L, -1)) {
+	lm->errors_since_ms = the_resolver->now_ms;
+	if (lm->name && lua_istable(L, -1))
 		lm->api = api_new(L, lm);
-		if (!lm->api) {
-			free(lm);
-			return kr_error(ENOMEM);
-		}
+	if (!lm->name || (lua_istable(L, -1) && !lm->api)) {
+		lua_module_free(L, lm);
+		return kr_error(ENOMEM);
 	}
 	lua_pushvalue(L, -2);
 	lm->table_ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -263,7 +347,7 @@ int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *
 		ret = kr_error(ENOENT);
 		goto cleanup;
 	}
-	ret = module_bind(L, module);
+	ret = module_bind(L, module, name);
 	if (ret != 0)
 		goto cleanup;
 	const int table_at = lua_gettop(L) - 1;
@@ -272,7 +356,7 @@ int ffi_layer_load(struct engine *engine, struct kr_module *module, const char *
 	lua_pushlightuserdata(L, module);
 	if (engine_pcall(L, 2, 0, GUARD_CONFIG_MS) != 0) {
 		kr_log_error(SYSTEM, "module %s, init: %s\n", name, lua_tostring(L, -1));
-		lua_module_free(L, module->data);
+		lua_module_release(L, module->data);
 		module->data = NULL;
 		module->layer = NULL;
 		module->init = NULL;
@@ -294,7 +378,7 @@ void ffi_layer_unload(struct engine *engine, struct kr_module *module)
 	if (engine_pcall(L, 2, 0, GUARD_CONFIG_MS) != 0)
 		kr_log_error(SYSTEM, "module %s, deinit: %s\n", module->name, lua_tostring(L, -1));
 	lua_settop(L, top);
-	lua_module_free(L, module->data);
+	lua_module_release(L, module->data);
 	module->data = NULL;
 	module->layer = NULL;
 }

@@ -35,6 +35,8 @@ void ffi_layer_unload(struct engine *engine, struct kr_module *module);
  * @return 0; kr_error(ENOTSUP) it is a C module, which knows by itself
  */
 int ffi_layer_set_skippable(struct engine *engine, struct kr_module *module, bool is_skippable);
+/** Errors in hooks of the module since it was loaded; 0 for C modules. */
+uint64_t ffi_layer_errors(const struct kr_module *module);
 /** Push the module's table. */
 void ffi_layer_push(struct engine *engine, const struct kr_module *module);
 

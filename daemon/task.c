@@ -75,16 +75,27 @@ struct qr_task *task_new(struct worker_ctx *worker, struct upstream *up,
 	struct qr_task *task = calloc(1, sizeof(*task));
 	if (!task)
 		return NULL;
-	mm_ctx_mempool2(&task->req.pool, ARENA_BYTES);
-	if (!task->req.pool.ctx) {
-		free(task);
-		return NULL;
-	}
 	task->worker = worker;
 	task->up = up;
 	task->scratch = scratch;
 	task->on_end = on_end;
-	return task;
+	if (task_dress(task) == 0)
+		return task;
+	free(task);
+	return NULL;
+}
+
+int task_dress(struct qr_task *task)
+{
+	mm_ctx_mempool2(&task->req.pool, ARENA_BYTES);
+	return task->req.pool.ctx ? kr_ok() : kr_error(ENOMEM);
+}
+
+void task_strip(struct qr_task *task)
+{
+	task_reset(task);
+	mp_delete(task->req.pool.ctx);
+	task->req.pool.ctx = NULL;
 }
 
 void task_reset(struct qr_task *task)

@@ -71,6 +71,13 @@ struct qr_task *task_new(struct worker_ctx *worker, struct upstream *up,
 	struct task_scratch *scratch, task_end_f on_end);
 /** Forget the request, keep task and arena for the next one. */
 void task_reset(struct qr_task *task);
+/**
+ * Forget the request and give the arena back. The task itself stays, so that whoever kept a pointer
+ * to the request (a Lua script) finds one that has ended. task_dress() makes it fit again.
+ */
+void task_strip(struct qr_task *task);
+/** @return 0 or kr_error(ENOMEM) */
+int task_dress(struct qr_task *task);
 void task_free(struct qr_task *task);
 
 /** Start over a request: kr_resolve_begin() with the callbacks of this daemon. */

@@ -41,6 +41,7 @@ struct worker_private {
 	struct task_list all;
 	struct task_list same[QUESTION_BUCKETS]; /**< clients' ones by question */
 	struct qr_task *spare;                   /**< chained by `next` */
+	struct qr_task *stripped;                /**< those without an arena */
 	size_t spare_len;
 	size_t with_client;
 
@@ -255,7 +256,9 @@ static void task_recycle(struct qr_task *task)
 	if (worker->on_request_free)
 		worker->on_request_free(&task->req);
 	if (priv->spare_len >= SPARE_TASKS_MAX) {
-		task_free(task);
+		task_strip(task);
+		task->next = priv->stripped;
+		priv->stripped = task;
 		return;
 	}
 	task_reset(task);
@@ -279,6 +282,12 @@ static struct qr_task *spare_task(struct worker_ctx *worker)
 {
 	struct worker_private *priv = worker->priv;
 	struct qr_task *task = priv->spare;
+	if (!task && priv->stripped && task_dress(priv->stripped) == 0) {
+		task = priv->stripped;
+		priv->stripped = task->next;
+		task->next = NULL;
+		return task;
+	}
 	if (!task)
 		return task_new(worker, priv->up, &priv->scratch, on_task_end);
 	priv->spare = task->next;
@@ -741,6 +750,15 @@ int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct n
 	return kr_ok();
 }
 
+static void free_tasks(struct qr_task *task)
+{
+	while (task) {
+		struct qr_task *next = task->next;
+		task_free(task);
+		task = next;
+	}
+}
+
 void worker_deinit(struct worker_ctx *worker)
 {
 	struct worker_private *priv = worker->priv;
@@ -748,11 +766,8 @@ void worker_deinit(struct worker_ctx *worker)
 		return;
 	while (priv->all.oldest)
 		task_end(priv->all.oldest, KR_STATE_FAIL);
-	while (priv->spare) {
-		struct qr_task *task = priv->spare;
-		priv->spare = task->next;
-		task_free(task);
-	}
+	free_tasks(priv->spare);
+	free_tasks(priv->stripped);
 	upstream_free(priv->up);
 	answers_free(priv->answers);
 	task_scratch_deinit(&priv->scratch);

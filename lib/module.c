@@ -181,10 +181,62 @@ static int list_repeat_hooks(struct kr_context *ctx, size_t count)
 	return kr_ok();
 }
 
+/* ---- stand-in for layers that go away while a walk is under way ---- */
+
+static int keep_state(kr_layer_t *ctx)
+{
+	return ctx->state;
+}
+
+static int keep_state_pkt(kr_layer_t *ctx, knot_pkt_t *pkt)
+{
+	return ctx->state;
+}
+
+static int keep_state_checkout(kr_layer_t *ctx, knot_pkt_t *pkt, struct sockaddr *dst, int type)
+{
+	return ctx->state;
+}
+
+static const kr_layer_api_t gone = {
+	.begin = keep_state,
+	.reset = keep_state,
+	.finish = keep_state,
+	.consume = keep_state_pkt,
+	.produce = keep_state_pkt,
+	.checkout = keep_state_checkout,
+	.answer_finalize = keep_state,
+};
+
+static bool is_loaded(const struct kr_context *ctx, const kr_layer_api_t *api)
+{
+	for (size_t i = 0; i < ctx->modules->len; ++i)
+		if (ctx->modules->at[i]->layer == api)
+			return true;
+	return false;
+}
+
+/** Hooks of unloaded modules must not be called by walks that go on over former arrays. */
+static void retire(struct kr_context *ctx)
+{
+	for (size_t i = 0; i < ctx->hooks_retired.len; ++i) {
+		const kr_layer_api_t **at = ctx->hooks_retired.at[i];
+		if (ctx->walks == 0)
+			free(at);
+		for (; ctx->walks > 0 && *at; ++at)
+			if (!is_loaded(ctx, *at))
+				*at = &gone;
+	}
+	if (ctx->walks == 0)
+		ctx->hooks_retired.len = 0;
+}
+
 int kr_modules_changed(struct kr_context *ctx)
 {
 	const size_t count = ctx->modules ? ctx->modules->len : 0;
 	const kr_layer_api_t **fresh[KR_HOOK_COUNT] = {NULL};
+	if (array_reserve(ctx->hooks_retired, ctx->hooks_retired.len + KR_HOOK_COUNT) < 0)
+		return kr_error(ENOMEM);
 	for (int hook = 0; hook < KR_HOOK_COUNT; ++hook) {
 		fresh[hook] = calloc(count + 1, sizeof(*fresh[hook]));
 		if (!fresh[hook]) {
@@ -200,10 +252,11 @@ int kr_modules_changed(struct kr_context *ctx)
 		}
 	}
 	for (int hook = 0; hook < KR_HOOK_COUNT; ++hook) {
-		free(ctx->hooks_retired[hook]); /* a walk may still stand on the present ones */
-		ctx->hooks_retired[hook] = ctx->hooks[hook];
+		if (ctx->hooks[hook])
+			array_push(ctx->hooks_retired, ctx->hooks[hook]);
 		ctx->hooks[hook] = fresh[hook];
 	}
+	retire(ctx);
 	ctx->generation += 1;
 	return list_repeat_hooks(ctx, count);
 }

@@ -71,9 +71,11 @@ void kr_context_deinit(struct kr_context *ctx)
 	knot_rrset_free(ctx->upstream_opt_rr, ctx->pool);
 	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
 		free(ctx->hooks[i]);
-		free(ctx->hooks_retired[i]);
-		ctx->hooks[i] = ctx->hooks_retired[i] = NULL;
+		ctx->hooks[i] = NULL;
 	}
+	for (size_t i = 0; i < ctx->hooks_retired.len; ++i)
+		free(ctx->hooks_retired.at[i]);
+	array_clear(ctx->hooks_retired);
 	free(ctx->repeat_hooks);
 	ctx->repeat_hooks = NULL;
 }
@@ -115,7 +117,9 @@ static int call_hook(kr_layer_t *layer, const struct walk *walk)
 static const kr_layer_api_t *walk_from(
 	struct kr_request *req, const kr_layer_api_t **at, const struct walk *walk)
 {
-	for (; at && *at; ++at) {
+	const kr_layer_api_t *yielded = NULL;
+	req->ctx->walks += 1;
+	for (; at && *at && !yielded; ++at) {
 		kr_layer_t layer = {
 			.state = req->state,
 			.req = req,
@@ -127,9 +131,10 @@ static const kr_layer_api_t *walk_from(
 		int state = call_hook(&layer, walk);
 		req->state = kr_state_is_valid(state) ? state : KR_STATE_FAIL;
 		if (req->state == KR_STATE_YIELD)
-			return *at;
+			yielded = *at;
 	}
-	return NULL;
+	req->ctx->walks -= 1;
+	return yielded;
 }
 
 int resolve_walk(struct kr_request *req, enum kr_hook hook, knot_pkt_t *pkt)

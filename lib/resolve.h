@@ -76,10 +76,11 @@ struct kr_context {
 	module_array_t *modules; /**< in processing order; the driver's own array */
 	const kr_layer_api_t *
 		*hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
-	const kr_layer_api_t *
-		*hooks_retired[KR_HOOK_COUNT]; /**< the previous ones; a walk may stand on them */
-	const kr_layer_api_t **repeat_hooks;   /**< those with kr_layer_api::repeated, NULL-ended */
-	bool layers_skippable;                 /**< all layers are (kr_layer_api::is_skippable) */
+	array_t(const kr_layer_api_t **)
+		hooks_retired;               /**< former ones on which a walk may stand */
+	unsigned walks;                      /**< walks under way, one inside of the other */
+	const kr_layer_api_t **repeat_hooks; /**< those with kr_layer_api::repeated, NULL-ended */
+	bool layers_skippable;               /**< all layers are (kr_layer_api::is_skippable) */
 	uint64_t generation; /**< changes with configuration, rules, anchors, cache clearing */
 	/** Which clients rules treat alike, for the answer cache; NULL: all. */
 	kr_client_class_f client_class;

@@ -29,6 +29,20 @@ static int modules_list(lua_State *L)
 	return 1;
 }
 
+/** modules.errors() -> { name = errors in hooks since it was loaded }, without those that had none
+ */
+static int modules_errors(lua_State *L)
+{
+	const module_array_t *modules = &the_engine->modules;
+	lua_newtable(L);
+	for (size_t i = 0; i < modules->len; ++i) {
+		const uint64_t count = ffi_layer_errors(modules->at[i]);
+		if (count > 0)
+			luab_setnum(L, modules->at[i]->name, count);
+	}
+	return 1;
+}
+
 /** modules.load('name'), modules.load('name < other'), modules.load('name > other') */
 static int modules_load(lua_State *L)
 {
@@ -217,6 +231,7 @@ void luab_modules(lua_State *L)
 		{"list", modules_list},
 		{"load", modules_load},
 		{"unload", modules_unload},
+		{"errors", modules_errors},
 		{"set_skippable", modules_set_skippable},
 		{NULL, NULL},
 	};

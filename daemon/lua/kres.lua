@@ -119,6 +119,7 @@ local function check_request(req)
 		error('expected a request, got ' .. type(req), 3)
 	end
 	if req == nil then error('the request is NULL', 3) end
+	if req.ctx == nil then error('the request has ended', 3) end
 end
 
 --- A name in wire format as string must end where its labels say.

@@ -27,11 +27,29 @@ local trampolines = {
 	end,
 }
 
+--- Words in the table of hooks that are no hooks.
+local options = {
+	skippable = function (bound, value) bound.skippable = value == true end,
+	sees_failures = function (bound, value) bound.sees_failures = value == true end,
+	on_error = function (bound, value, name)
+		if value ~= 'fail' and value ~= 'skip' then
+			error(string.format("module %s: layer.on_error must be 'fail' or 'skip'", name), 0)
+		end
+		bound.skips_errors = value == 'skip'
+	end,
+	max_errors = function (bound, value, name)
+		if type(value) ~= 'number' or value < 1 or value > 2 ^ 31 then
+			error(string.format('module %s: layer.max_errors must be a number from 1', name), 0)
+		end
+		bound.max_errors = value
+	end,
+}
+
 local function bind_hooks(name, layer)
 	local bound = {}
 	for hook, fn in pairs(layer) do
-		if hook == 'skippable' then -- finished answers may be repeated without the hooks
-			bound.skippable = fn == true
+		if options[hook] then
+			options[hook](bound, fn, name)
 		elseif not trampolines[hook] then
 			log_warn(C.LOG_GRP_SYSTEM, 'module %s: there is no hook %s', name, tostring(hook))
 		elseif type(fn) ~= 'function' then
