@@ -5,6 +5,12 @@ local ffi = require('ffi')
 local C = ffi.C
 local zonefile = require('zonefile')
 
+-- Under names of our own: scripts may declare those of the C library as they like.
+ffi.cdef[[
+	int trust_anchors_fileno(void *stream) __asm__("fileno");
+	int trust_anchors_fsync(int fd) __asm__("fsync");
+]]
+
 local GRP = C.LOG_GRP_TA
 local context = kres.context()
 
@@ -12,6 +18,9 @@ local M = {
 	keysets = {},
 	bootstrap_url = 'https://data.iana.org/root-anchors/root-anchors.xml',
 }
+
+-- Line that tells when the keys were last seen; a comment to everybody else.
+local UPDATED = ';; keys last seen: '
 
 -- What set_insecure() was given last.
 local insecure = {}
@@ -46,6 +55,15 @@ local function make_key(rr, state, timer)
 	return rr
 end
 
+--- The tag in the comment is for people; one that does not fit means that a record was damaged.
+local function check_noted_tag(rr)
+	local noted = tonumber((rr.comment or ''):match('KeyTag:(%d+)'))
+	if noted and noted ~= rr.key_tag then
+		log_warn(GRP, 'a key of %s has the tag %d, not %d as noted: was the file damaged?',
+			zone_name(rr.owner), rr.key_tag, noted)
+	end
+end
+
 --- Lines that count: records, and commented records which carry a state other than those in force.
 local function parse_line(line)
 	local commented = line:match('^; (.*)$')
@@ -55,7 +73,9 @@ local function parse_line(line)
 	if not rr then return nil end
 	local state, timer = parse_comment(rr.comment)
 	if commented and not state then return nil end
-	return make_key(rr, state or key_state.Valid, timer)
+	make_key(rr, state or key_state.Valid, timer)
+	check_noted_tag(rr)
+	return rr
 end
 
 local function owner_to_lower(owner)
@@ -105,7 +125,7 @@ local function read_file(path)
 			end
 		end
 	end
-	return records
+	return records, nil, tonumber(('\n' .. text):match('\n' .. UPDATED .. '(%d+)'))
 end
 
 local function parse_text(text)
@@ -134,23 +154,52 @@ local function keyset_text(keyset)
 	return table.concat(lines)
 end
 
---- Write the file of a managed key set: aside, then renamed over it. @return true or false
+local function file_text(keyset)
+	local stamp = keyset.updated and string.format('%s%d\n', UPDATED, keyset.updated) or ''
+	return stamp .. keyset_text(keyset)
+end
+
+--- Get what was written to an open file (or folder) onto the disk. @return true, or nil and why
+local function sync(file)
+	if C.trust_anchors_fsync(C.trust_anchors_fileno(file)) == 0 then return true end
+	return nil, 'fsync: error ' .. ffi.errno()
+end
+
+--- @return true, or nil and why
+local function write_file(path, text)
+	local file, err = io.open(path, 'w')
+	if not file then return nil, err end
+	local is_good
+	is_good, err = file:write(text)
+	if is_good then is_good, err = file:flush() end
+	if is_good then is_good, err = sync(file) end
+	local is_closed, close_err = file:close()
+	if is_good and is_closed then return true end
+	return nil, err or close_err
+end
+
+--- A rename that outlives a loss of power; where folders cannot be synchronised it is still atomic.
+local function sync_folder(path)
+	local folder = io.open(path:match('^(.*/)[^/]*$') or '.', 'r')
+	if not folder then return end
+	sync(folder)
+	folder:close()
+end
+
+--- Write the file of a managed key set: aside, then renamed over it. Whatever goes wrong, the file
+-- is the old one or the new one. @return true or false
 function M.keyset_write(keyset)
 	if not keyset.managed then return true end
-	local lock = string.format('%s.lock.%s', keyset.filename, worker.pid)
-	local file, err = io.open(lock, 'w')
-	if file then
-		local is_good
-		is_good, err = file:write(keyset_text(keyset))
-		local is_closed, close_err = file:close()
-		if is_good and is_closed then
-			is_good, err = os.rename(lock, keyset.filename)
-			if is_good then return true end
-		end
-		err = err or close_err
-		os.remove(lock)
+	local aside = string.format('%s.lock.%s', keyset.filename, worker.pid)
+	local is_good, err = write_file(aside, file_text(keyset))
+	if is_good then is_good, err = os.rename(aside, keyset.filename) end
+	if is_good then
+		sync_folder(keyset.filename)
+		return true
 	end
-	log_error(GRP, 'cannot write the trust anchors of %s: %s', zone_name(keyset.owner), tostring(err))
+	os.remove(aside)
+	log_error(GRP, "cannot write the trust anchors of %s, '%s' stays as it was: %s",
+		zone_name(keyset.owner), keyset.filename, tostring(err))
 	return false
 end
 
@@ -181,12 +230,23 @@ function M.keyset_publish(keyset)
 	return true
 end
 
---- Make a key set the one of its owner.
+--- With anchors that cannot be used nothing below them would be.
+local function is_usable(keyset)
+	local set = C.kr_ta_get(context.trust_anchors, keyset.owner)
+	if set ~= nil and C.kr_ds_algo_support(set) then return true end
+	log_error(GRP, 'no trust anchor of %s has a supported algorithm and digest',
+		zone_name(keyset.owner))
+	return false
+end
+
+--- Make a key set the one of its owner; what was there stays if that fails.
 local function install(keyset)
+	local old = M.keysets[keyset.owner]
 	M.keysets[keyset.owner] = keyset
-	if not M.keyset_publish(keyset) then
-		M.keysets[keyset.owner] = nil
+	if not M.keyset_publish(keyset) or not is_usable(keyset) then
+		M.keysets[keyset.owner] = old
 		C.kr_ta_del(context.trust_anchors, keyset.owner)
+		if old then M.keyset_publish(old) end
 		return false
 	end
 	for _, key in ipairs(keyset) do
@@ -229,13 +289,14 @@ function M.add_file(path, unmanaged)
 			require('kres_bootstrap')(M, path)
 		end
 	end
-	local records, err = read_file(path)
+	local records, err, updated = read_file(path)
 	if not records then panic("trust anchors of '%s' cannot be read: %s", path, tostring(err)) end
 	local keyset
 	keyset, err = to_keyset(records)
 	if not keyset then panic("trust anchors of '%s' cannot be read: %s", path, err) end
 	keyset.filename = path
 	keyset.managed = managed
+	keyset.updated = updated
 	local old = M.keysets[keyset.owner]
 	if old then
 		log_warn(GRP, 'replacing the trust anchors of %s, which came from %s', zone_name(keyset.owner),

@@ -18,6 +18,7 @@ struct trial {
 	const knot_rrset_t *rr;
 	struct dnssec_keyset *keys;
 	const struct dnssec_key *only; /**< this key must have made the signature; NULL = any */
+	bool is_farewell; /**< a revoked key may have made it: it speaks of itself only */
 	const struct dnssec_env *env;
 	struct dnssec_verdict *verdict;
 	unsigned tried; /**< RRSIGs that cost anything (B-18) */
@@ -94,7 +95,7 @@ static uint32_t check_key(const struct trial *trial, const struct dnssec_key *ke
 {
 	if (!(key->flags & DNSSEC_FLAG_ZONE) || key->protocol != DNSKEY_PROTOCOL)
 		return DNSSEC_FAULT_KEY_BIT;
-	if (key->flags & DNSSEC_FLAG_REVOKE)
+	if ((key->flags & DNSSEC_FLAG_REVOKE) && !trial->is_farewell)
 		return DNSSEC_FAULT_REVOKED;
 	return 0;
 }
@@ -363,4 +364,19 @@ int dnssec_keyset_verify(struct dnssec_keyset *keys, const knot_rdataset_t *sigs
 	if (verdict->faults == 0)
 		verdict->faults = DNSSEC_FAULT_NO_KEY;
 	return kr_error(EBADMSG);
+}
+
+int dnssec_revocation_verify(struct dnssec_keyset *keys, const struct dnssec_key *key,
+	const knot_rdataset_t *sigs, const struct dnssec_env *env, struct dnssec_verdict *verdict)
+{
+	*verdict = (struct dnssec_verdict){0};
+	if (!(key->flags & DNSSEC_FLAG_REVOKE))
+		return kr_error(EINVAL);
+	struct trial trial = {.rr = keys->rrset,
+		.keys = keys,
+		.only = key,
+		.is_farewell = true,
+		.env = env,
+		.verdict = verdict};
+	return try_all(&trial, sigs);
 }

@@ -90,5 +90,14 @@ int dnssec_rrset_verify(const knot_rrset_t *rr, const knot_rdataset_t *sigs,
 int dnssec_keyset_verify(struct dnssec_keyset *keys, const knot_rdataset_t *sigs,
 	const knot_rrset_t *ds, const struct dnssec_env *env, struct dnssec_verdict *verdict);
 
+/**
+ * Did a revoked key sign the set it stands in, which is what makes its revocation count (RFC 5011
+ * section 2.1)? Nothing else of such a key is ever believed.
+ * @param key  one of keys->keys
+ * @return 0 yes; kr_error(EBADMSG), kr_error(EDQUOT) as above; kr_error(EINVAL) not revoked
+ */
+int dnssec_revocation_verify(struct dnssec_keyset *keys, const struct dnssec_key *key,
+	const knot_rdataset_t *sigs, const struct dnssec_env *env, struct dnssec_verdict *verdict);
+
 /** Signer name inside RRSIG rdata, or NULL if the rdata is malformed. */
 const knot_dname_t *dnssec_rrsig_signer(const knot_rdata_t *sig);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <libknot/packet/pkt.h>
 #include <libknot/rrset.h>
 
 #include "lib/defines.h"
@@ -43,3 +44,25 @@ int kr_ta_clear(trie_t *trust_anchors);
 KR_EXPORT
 const knot_dname_t *kr_ta_closest(
 	const struct kr_context *ctx, const knot_dname_t *name, uint16_t type);
+
+/**
+ * Is a DS record of this key? A key that was revoked since is still the same key.
+ * @param owner  name of the zone
+ * @return 0 yes; 1 no; kr_error(EINVAL) malformed; kr_error(ENOTSUP) unknown digest type
+ */
+KR_EXPORT
+int kr_ta_ds_matches(const knot_dname_t *owner, const uint8_t *ds, size_t ds_len,
+	const uint8_t *key, size_t key_len);
+
+/**
+ * Has the owner of a key taken it back: does the key stand in the DNSKEY set of the message with
+ * its REVOKE bit, and did it sign that set itself (RFC 5011 section 2.1)?
+ * @param zone    owner of the set, which is in ANSWER
+ * @param key     DNSKEY rdata as it stands there
+ * @param now_s   wall clock
+ * @return 0 yes; kr_error(EBADMSG) no; kr_error(ENOENT) it is not there, or not revoked;
+ *         kr_error(EINVAL), kr_error(ENOMEM)
+ */
+KR_EXPORT
+int kr_ta_is_revoked(const knot_pkt_t *pkt, const knot_dname_t *zone, const uint8_t *key,
+	size_t key_len, uint32_t now_s);

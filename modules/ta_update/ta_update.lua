@@ -17,17 +17,30 @@ local GRP = C.LOG_GRP_TAUPDATE
 -- RFC 5011 section 2.3
 local REFRESH_MIN, REFRESH_MAX, RETRY_MAX = 1 * hour, 15 * day, 1 * day
 local MISSING_FACTOR = 4
+local CLOCK_SLACK_S = 3600 -- wall clock and monotonic clock may drift apart that far between two answers
 
 local function log_key(key)
 	log_info(GRP, 'key: %d state: %s', key.key_tag, key.state)
 end
 
+-- Of the key set, of trust_anchors (where manuals have it), of this module.
 local function setting(keyset, name)
 	if keyset[name] ~= nil then return keyset[name] end
+	if trust_anchors[name] ~= nil then return trust_anchors[name] end
 	return M[name]
 end
 
-local REVOKE = 0x80 -- low octet of the flags, RFC 5011 section 7
+local function hold_down_s(keyset)
+	return math.floor(setting(keyset, 'hold_down_time') / sec)
+end
+
+-- How long a key may stay in a state that ends by itself; nil if it does not.
+local function time_limit_s(keyset, key)
+	local states = trust_anchors.key_state
+	if key.state == states.AddPend or key.state == states.Revoked then return hold_down_s(keyset) end
+	if key.state == states.Missing then return MISSING_FACTOR * hold_down_s(keyset) end
+	return nil
+end
 
 -- A zone key with the SEP bit, revoked or not.
 local function is_signing_key(rdata)
@@ -38,17 +51,10 @@ local function key_tag(rr)
 	return C.kr_dnssec_key_tag(rr.type, rr.rdata, #rr.rdata)
 end
 
--- Tag that the key had before it was revoked.
-local function plain_tag(rr)
-	local flags = bit.band(rr.rdata:byte(2), bit.bnot(REVOKE))
-	local rdata = rr.rdata:sub(1, 1) .. string.char(flags) .. rr.rdata:sub(3)
-	return C.kr_dnssec_key_tag(rr.type, rdata, #rdata)
-end
-
--- The same key, whatever its flags; a DS stands for the key of its tag and algorithm.
+-- The same key, whatever its flags; a DS stands for the key that has its digest.
 local function is_same_key(known, rr)
 	if known.type == kres.type.DS then
-		return known.key_tag == plain_tag(rr) and known.rdata:byte(3) == rr.rdata:byte(4)
+		return C.kr_ta_ds_matches(known.owner, known.rdata, #known.rdata, rr.rdata, #rr.rdata) == 0
 	end
 	return known.rdata:sub(3) == rr.rdata:sub(3)
 end
@@ -71,7 +77,7 @@ local function new_key(keyset, rr, now)
 		key.state = trust_anchors.key_state.Valid
 	else
 		key.state = trust_anchors.key_state.AddPend
-		key.timer = now + math.floor(setting(keyset, 'hold_down_time') / sec)
+		key.timer = now + hold_down_s(keyset)
 	end
 	table.insert(keyset, key)
 	log_key(key)
@@ -86,7 +92,7 @@ local function key_present(keyset, key, rr, now)
 			key.state = states.Revoked
 			key.type, key.rdata = rr.type, rr.rdata
 			key.key_tag = key_tag(rr)
-			key.timer = now + math.floor(setting(keyset, 'hold_down_time') / sec)
+			key.timer = now + hold_down_s(keyset)
 			log_key(key)
 		elseif key.state == states.AddPend then
 			key.state = states.Start -- never was trusted: forgotten
@@ -111,9 +117,8 @@ end
 -- A known key is not in the answer.
 local function key_absent(keyset, key, now)
 	local states = trust_anchors.key_state
-	local hold_down = math.floor(setting(keyset, 'hold_down_time') / sec)
 	if key.state == states.Valid then
-		key.state, key.timer = states.Missing, now + MISSING_FACTOR * hold_down
+		key.state, key.timer = states.Missing, now + MISSING_FACTOR * hold_down_s(keyset)
 		log_key(key)
 	elseif key.state == states.Missing and now >= (key.timer or now) then
 		key.state, key.timer = states.Removed, nil
@@ -163,35 +168,61 @@ local function has_trusted(keyset)
 	return false
 end
 
--- Tags of the keys that signed the set.
-local function signer_tags(pkt)
-	local tags = {}
-	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
-		if rr.type == kres.type.RRSIG and rr.rdata:sub(1, 2) == '\0\48' then
-			tags[rr.rdata:byte(17) * 256 + rr.rdata:byte(18)] = true
-		end
-	end
-	return tags
-end
-
 -- Key signing keys of the zone in an answer. A revocation counts only if the key itself signed it
 -- (RFC 5011 section 2.1); otherwise the key is as good as absent.
-local function published_keys(keyset, pkt)
-	local keys, tags = {}, signer_tags(pkt)
+local function published_keys(keyset, pkt, now)
+	local keys = {}
 	for _, rr in ipairs(pkt:section(kres.section.ANSWER)) do
-		if rr.type == kres.type.DNSKEY and rr.owner == keyset.owner and is_signing_key(rr.rdata)
-				and (not C.kr_dnssec_key_revoked(rr.rdata) or tags[key_tag(rr)]) then
+		if rr.type == kres.type.DNSKEY and kres.str2dname(kres.dname2str(rr.owner)) == keyset.owner
+				and is_signing_key(rr.rdata) and (not C.kr_dnssec_key_revoked(rr.rdata)
+				or C.kr_ta_is_revoked(pkt, keyset.owner, rr.rdata, #rr.rdata, now) == 0) then
 			keys[#keys + 1] = rr
 		end
 	end
 	return keys
 end
 
+-- Seconds that passed since the keys were last seen, by a clock that nobody sets; across a restart
+-- there is none, so a gap counts no more than two questions may lie apart.
+local function passed_s(keyset, now, now_mono)
+	if keyset.updated_mono then return now_mono - keyset.updated_mono end
+	return math.max(0, math.min(now - keyset.updated, REFRESH_MAX / sec))
+end
+
+-- A key waits for the time it was watched, not for a date: what the clock jumped is taken off, and
+-- nobody waits longer than from now on.
+local function correct_timers(keyset, now)
+	local now_mono = math.floor(tonumber(C.kr_now()) / sec)
+	local jump = keyset.updated and now - keyset.updated - passed_s(keyset, now, now_mono) or 0
+	if math.abs(jump) <= CLOCK_SLACK_S then jump = 0 end
+	local is_unsure = jump < 0 and not keyset.updated_mono -- the clock or the file is wrong
+	if jump ~= 0 then
+		log_warn(GRP, 'the clock is %d s off since the keys of %s were last seen: %s', jump,
+			kres.dname2str(keyset.owner),
+			is_unsure and 'all times of waiting begin anew' or 'that time does not count')
+	end
+	for _, key in ipairs(keyset) do
+		local limit = time_limit_s(keyset, key)
+		if limit and (is_unsure or not key.timer) then
+			key.timer = now + limit
+		elseif limit then
+			key.timer = key.timer + jump
+			if key.timer > now + limit then
+				log_warn(GRP, 'the timer of key %d is too far in the future: it begins anew',
+					key.key_tag)
+				key.timer = now + limit
+			end
+		end
+	end
+	keyset.updated, keyset.updated_mono = now, now_mono
+end
+
 -- Apply a validated DNSKEY set. The old state stays in force if the new one cannot be written.
 local function update(keyset, pkt, now)
 	local fresh = copy_keys(keyset)
 	local seen = {}
-	for _, rr in ipairs(published_keys(keyset, pkt)) do
+	correct_timers(fresh, now)
+	for _, rr in ipairs(published_keys(keyset, pkt, now)) do
 		local key = find_key(fresh, rr)
 		if key then
 			key_present(fresh, key, rr, now)
@@ -212,7 +243,7 @@ local function update(keyset, pkt, now)
 	end
 	if not trust_anchors.keyset_write(fresh) then return false end
 	for i = #keyset, 1, -1 do keyset[i] = nil end
-	for i, key in ipairs(fresh) do keyset[i] = key end
+	for k, v in pairs(fresh) do keyset[k] = v end
 	return trust_anchors.keyset_publish(keyset)
 end
 
@@ -221,9 +252,9 @@ function M.cb_unmanagedkey_change(filename)
 end
 
 -- Do the published keys differ from a file that is not ours to write?
-local function unmanaged_differs(keyset, pkt)
+local function unmanaged_differs(keyset, pkt, now)
 	local seen = {}
-	for _, rr in ipairs(published_keys(keyset, pkt)) do
+	for _, rr in ipairs(published_keys(keyset, pkt, now)) do
 		local key = find_key(keyset, rr)
 		if not key or C.kr_dnssec_key_revoked(rr.rdata) then return true end
 		seen[key] = true
@@ -289,9 +320,10 @@ local function on_answer(zone, pkt, req)
 		return schedule(zone, next_refresh(keyset, track.ttl_ms or 0, true))
 	end
 	track.ttl_ms = min_ttl(pkt)
+	local now = tonumber(req:initial().timestamp.tv_sec)
 	if track.managed then
-		update(keyset, pkt, tonumber(req:initial().timestamp.tv_sec))
-	elseif unmanaged_differs(keyset, pkt) then
+		update(keyset, pkt, now)
+	elseif unmanaged_differs(keyset, pkt, now) then
 		M.cb_unmanagedkey_change(tostring(keyset.filename))
 	end
 	schedule(zone, next_refresh(keyset, track.ttl_ms, false))

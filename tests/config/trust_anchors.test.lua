@@ -81,6 +81,41 @@ test('files that are not ours', function ()
 	trust_anchors.remove('many.example')
 end)
 
+test('files that are no trust anchors (Z-05)', function ()
+	local good = 'z5.example. 3600 IN ' .. KEY .. '\n'
+	write('good.keys', good)
+	trust_anchors.add_file('good.keys', true)
+	local key = KEY:match('%S+$')
+	for name, text in pairs({
+		empty = '',
+		blank = '\n\n',
+		['unknown algorithm'] = 'z5.example. DS 12345 253 2 ' .. ('AB'):rep(32),
+		['unknown digest'] = 'z5.example. DS 12345 13 200 ' .. ('AB'):rep(32),
+		['revoked only'] = 'z5.example. DNSKEY 385 3 13 ' .. key,
+		['no zone key'] = 'z5.example. DNSKEY 1 3 13 ' .. key,
+		['other protocol'] = 'z5.example. DNSKEY 257 2 13 ' .. key,
+		['two owners'] = good .. 'y5.example. 3600 IN ' .. OTHER,
+		['cut key'] = good:sub(1, -42),
+		['cut key, whole groups'] = 'z5.example. DNSKEY 257 3 13 ' .. key:sub(1, 40),
+		['private key'] = 'Private-key-format: v1.3\nAlgorithm: 13 (ECDSAP256SHA256)\nPrivateKey: AAAA=\n',
+		['private key below'] = good .. 'Private-key-format: v1.3\nAlgorithm: 13\n',
+		binary = '\0\1\2\255\254',
+		xml = '<?xml version="1.0"?><TrustAnchor><Zone>.</Zone></TrustAnchor>',
+	}) do
+		write('bad.keys', text)
+		boom(trust_anchors.add_file, { 'bad.keys', true }, '^ERROR: .*bad.keys')
+		boom(trust_anchors.add_file, { 'bad.keys' }, '^ERROR: .*bad.keys')
+		same(in_force('z5.example'), 1, name) -- what was in force stays
+		same(trust_anchors.keysets[todname('z5.example')].filename, 'good.keys', name)
+	end
+	boom(trust_anchors.add, { 'new.example. DS 12345 253 2 ' .. ('AB'):rep(32) }, '^ERROR: ')
+	same({ in_force('new.example'), trust_anchors.keysets[todname('new.example')] }, { 0 })
+	write('twice.keys', good .. good .. 'z5.example. ' .. DS) -- twice the same is once; both types are fine
+	trust_anchors.add_file('twice.keys', true)
+	same(in_force('z5.example'), 2)
+	trust_anchors.remove('z5.example')
+end)
+
 test('managed files keep states', function ()
 	write('managed.keys', '; a comment stays out\n'
 		.. 'own.example.\t3600\t' .. KEY .. ' ; Valid: ; KeyTag:1\n'

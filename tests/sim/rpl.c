@@ -478,6 +478,14 @@ static int read_step(struct reader *rd, struct rpl_step *step, char *rest)
 		step->elapse_s = atof(seconds);
 		return kr_ok();
 	}
+	if (strcmp(type, "CLOCK_JUMPS") == 0) {
+		const char *seconds = next_token(&rest);
+		if (!seconds)
+			return fail(rd, "CLOCK_JUMPS wants seconds");
+		step->type = RPL_STEP_CLOCK_JUMPS;
+		step->elapse_s = atof(seconds);
+		return kr_ok();
+	}
 	if (strcmp(type, "QUERY") == 0)
 		step->type = RPL_STEP_QUERY;
 	else if (strcmp(type, "CHECK_ANSWER") == 0)

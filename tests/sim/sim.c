@@ -318,6 +318,10 @@ static void play_step(struct run *run, const struct rpl_step *step)
 		run->step = step->id;
 		simnet_pass(&run->net, step->elapse_s * 1000);
 		break;
+	case RPL_STEP_CLOCK_JUMPS:
+		run->step = step->id;
+		simnet_set_clock(&run->net, step->elapse_s);
+		break;
 	case RPL_STEP_REPLY: /* waits for a query that no range answers */
 		break;
 	}

@@ -474,6 +474,12 @@ void simnet_pass(struct simnet *net, uint64_t ms)
 	tell_time(net);
 }
 
+void simnet_set_clock(struct simnet *net, int64_t by_s)
+{
+	net->wall_s += by_s;
+	tell_time(net);
+}
+
 /* ---- life ---- */
 
 void simnet_init(struct simnet *net, uint64_t seed, int64_t wall_s)

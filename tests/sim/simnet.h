@@ -86,6 +86,8 @@ uint32_t simnet_random(struct simnet *net, uint32_t below);
 bool simnet_run(struct simnet *net, uint64_t until_ms, bool (*is_done)(void *owner), void *owner);
 /** Let virtual time pass; what is due happens. */
 void simnet_pass(struct simnet *net, uint64_t ms);
+/** Somebody sets the wall clock: it moves, nothing else does. */
+void simnet_set_clock(struct simnet *net, int64_t by_s);
 
 /** The net whose time kr_now() tells and whose numbers kr_rnd_buffered() gives. */
 extern struct simnet *the_simnet;
