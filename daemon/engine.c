@@ -345,6 +345,25 @@ static struct kr_module *module_new(struct engine *engine, const char *name, int
 	return NULL;
 }
 
+/** Places of modules that would do nothing or harm anywhere else; for who gives none. */
+static const struct {
+	const char *name, *precedence, *ref;
+} usual_places[] = {
+	{"hints", ">", "iterate"},
+	{"rebinding", "<", "iterate"},
+	{"serve_stale", "<", "cache"},
+};
+
+static void usual_place(const char *name, const char **precedence, const char **ref)
+{
+	for (size_t i = 0; !*precedence && i < KR_COUNT_OF(usual_places); ++i) {
+		if (strcmp(name, usual_places[i].name) == 0) {
+			*precedence = usual_places[i].precedence;
+			*ref = usual_places[i].ref;
+		}
+	}
+}
+
 /** Where a new module goes, or an error. Anything but `<` and `>` means the end. */
 static ssize_t wanted_position(const struct engine *engine, const char *precedence, const char *ref)
 {
@@ -371,6 +390,7 @@ int engine_register(
 		return kr_error(EINVAL);
 	if (ref && strcmp(name, ref) == 0)
 		return kr_error(EIDRM);
+	usual_place(name, &precedence, &ref);
 	ssize_t at = wanted_position(engine, precedence, ref);
 	if (at < 0)
 		return at;

@@ -117,6 +117,8 @@ static bool parse_name(knot_dname_t *dst, const char *text)
 static size_t parse_addr(uint8_t *dst, const char *text)
 {
 	union kr_sockaddr addr;
+	if (!text || strchr(text, '%')) /* an interface of ours means nothing to clients */
+		return 0;
 	struct sockaddr *parsed = kr_straddr_socket(text, 0, NULL);
 	if (!parsed)
 		return 0;
@@ -216,6 +218,25 @@ static int put_ptr(const struct hints *hints, struct kr_query *qry, knot_pkt_t *
 		pack_obj_val((uint8_t *)last), pack_obj_len((uint8_t *)last));
 }
 
+/** There is a name but no such record: say for how long that may be remembered (RFC 2308). */
+static int put_soa(const struct hints *hints, struct kr_query *qry, knot_pkt_t *pkt)
+{
+	static const uint8_t rname[] = "\6nobody\7invalid";
+	static const uint32_t timers[] = {1, 3600, 1200, 604800};
+	uint8_t rdata[KNOT_DNAME_MAXLEN + sizeof(rname) + 5 * sizeof(uint32_t)];
+	size_t at = knot_dname_size(qry->sname);
+	memcpy(rdata, qry->sname, at);
+	memcpy(rdata + at, rname, sizeof(rname));
+	at += sizeof(rname);
+	for (size_t i = 0; i < KR_COUNT_OF(timers); ++i, at += sizeof(uint32_t))
+		knot_wire_write_u32(rdata + at, timers[i]);
+	knot_wire_write_u32(rdata + at, hints->ttl);
+	at += sizeof(uint32_t);
+	if (knot_pkt_begin(pkt, KNOT_AUTHORITY) != KNOT_EOK)
+		return kr_error(EINVAL);
+	return kr_pkt_put(pkt, qry->sname, hints->ttl, qry->sclass, KNOT_RRTYPE_SOA, rdata, at);
+}
+
 static bool is_reverse(const knot_dname_t *name)
 {
 	return knot_dname_in_bailiwick(name, (const uint8_t *)"\7in-addr\4arpa") >= 0 ||
@@ -239,8 +260,9 @@ static int answer_from_hints(const struct hints *hints, struct kr_query *qry, kn
 			      : put_addresses(hints, qry, pkt, known);
 	if (ret != 0)
 		return ret;
-	const bool is_empty = knot_wire_get_ancount(pkt->wire) == 0;
-	return is_empty && !hints->use_nodata ? 1 : 0;
+	if (knot_wire_get_ancount(pkt->wire) > 0)
+		return kr_ok();
+	return hints->use_nodata ? put_soa(hints, qry, pkt) : 1;
 }
 
 static int hints_produce(kr_layer_t *ctx, knot_pkt_t *pkt)
@@ -298,8 +320,13 @@ static int add_hosts_file(struct hints *hints, const char *path)
 	char *line = NULL;
 	size_t size = 0;
 	unsigned number = 0;
-	while (getline(&line, &size, file) >= 0)
-		add_hosts_line(hints, line, path, ++number);
+	for (ssize_t len; (len = getline(&line, &size, file)) >= 0;) {
+		number += 1;
+		if (strlen(line) == (size_t)len)
+			add_hosts_line(hints, line, path, number);
+		else /* an octet 0 */
+			kr_log_error(HINT, "%s:%u: invalid syntax, line skipped\n", path, number);
+	}
 	free(line);
 	fclose(file);
 	return kr_ok();

@@ -18,7 +18,9 @@ local function sees(name, rtype, expected)
 		ask(name, rtype, function (pkt)
 			same({ pkt:rcode(), pkt:aa(), pkt:ad(), ede_of(pkt) }, { 0, false, false, nil })
 			same(records(pkt), expected)
-			same(records(pkt, 'AUTHORITY'), {})
+			local soa = string.format('%s %d SOA %s nobody.invalid. 1 3600 1200 604800 %d',
+				kres.dname2str(todname(name)), hints.ttl(), kres.dname2str(todname(name)), hints.ttl())
+			same(records(pkt, 'AUTHORITY'), #expected == 0 and { soa } or {})
 			done()
 		end, CLIENT)
 	end
@@ -126,6 +128,17 @@ test('hosts files', function ()
 	same(hints.add_hosts('/nonexistent'), { result = false })
 	same(hints['printer.lan'], { '192.168.1.20', '2001:db8::20' }) -- nothing is forgotten
 end)
+test('hosts files that are not', function ()
+	local many = {}
+	for i = 1, 100 do many[i] = 'n' .. i .. '.lan' end
+	write('odd', '192.0.2.20 crlf.lan\r\n192.0.2.21\t\ttabs.lan \tmore.lan\t\n192.0.2.22 ' .. table.concat(many, ' ')
+		.. '\nfe80::1%lo scope.lan\n192.0.2.256 bad.lan\n\0\1\2\255 binary\n192.0.2.23 ' .. ('x'):rep(64) .. '.lan\n'
+		.. '192.0.2.24 ' .. ('long.'):rep(60) .. 'lan\n' .. ('y'):rep(100000) .. '\n192.0.2.25 last.lan')
+	same(hints.add_hosts('odd'), { result = true })
+	same({ hints['crlf.lan'], hints['tabs.lan'], hints['more.lan'], hints['n1.lan'], hints['n100.lan'], hints['last.lan'] },
+		{ { '192.0.2.20' }, { '192.0.2.21' }, { '192.0.2.21' }, { '192.0.2.22' }, { '192.0.2.22' }, { '192.0.2.25' } })
+	same({ hints['bad.lan'], hints['binary'], hints['scope.lan'] }, {})
+end)
 test('the canonical name has the PTR', function (done)
 	local pass = policy.add(policy.suffix(policy.PASS, { todname('arpa') }))
 	sees('10.2.0.192.in-addr.arpa', 'PTR', { '10.2.0.192.in-addr.arpa. 60 PTR host.lan.' })(function ()
@@ -160,6 +173,10 @@ end)
 test('loaded in another place', function (done)
 	modules.unload('hints')
 	modules.load('hints')
+	local list = modules.list()
+	for i, name in ipairs(list) do
+		if name == 'iterate' then same(list[i + 1], 'hints') end
+	end
 	hints.set('late.lan 192.0.2.12')
 	sees('late.lan', 'A', { 'late.lan. 5 A 192.0.2.12' })(done)
 end)
