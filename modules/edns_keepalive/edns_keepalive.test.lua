@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
+-- edns_keepalive is loaded by default.
 local function sees(how, expected)
 	return function (done)
 		how.addr = '192.0.2.1'

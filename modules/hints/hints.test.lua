@@ -135,7 +135,8 @@ test('hosts files that are not', function ()
 		.. '\nfe80::1%lo scope.lan\n192.0.2.256 bad.lan\n\0\1\2\255 binary\n192.0.2.23 ' .. ('x'):rep(64) .. '.lan\n'
 		.. '192.0.2.24 ' .. ('long.'):rep(60) .. 'lan\n' .. ('y'):rep(100000) .. '\n192.0.2.25 last.lan')
 	same(hints.add_hosts('odd'), { result = true })
-	same({ hints['crlf.lan'], hints['tabs.lan'], hints['more.lan'], hints['n1.lan'], hints['n100.lan'], hints['last.lan'] },
+	same({ hints['crlf.lan'], hints['tabs.lan'], hints['more.lan'], hints['n1.lan'], hints['n100.lan'],
+		hints['last.lan'] },
 		{ { '192.0.2.20' }, { '192.0.2.21' }, { '192.0.2.21' }, { '192.0.2.22' }, { '192.0.2.22' }, { '192.0.2.25' } })
 	same({ hints['bad.lan'], hints['binary'], hints['scope.lan'] }, {})
 end)

@@ -6,6 +6,7 @@ local C = ffi.C
 
 local M = {}
 local GRP = C.LOG_GRP_WATCHDOG
+local FAILURES = 3 -- in a row, before the process is stopped
 
 -- What the service manager understands.
 local function notify(state)
@@ -25,13 +26,21 @@ local function fail_callback()
 	C.abort()
 end
 
+-- A single loss on the network is no reason to die.
+local function count_failure()
+	private.failed = private.failed + 1
+	if private.failed >= private.failures then return private.fail_callback() end
+	log_warn(GRP, 'test query failed %d times in a row, the process is stopped at %d', private.failed, private.failures)
+end
+
 local function check_answer(pkt)
 	if pkt ~= nil and (pkt:rcode() == kres.rcode.NOERROR or pkt:rcode() == kres.rcode.NXDOMAIN) then
+		private.failed = 0
 		return private.ok_callback()
 	end
 	log_error(GRP, 'unexpected answer to the test query %s %s: %s', private.qname,
 		kres.tostring.type[private.qtype], pkt ~= nil and tostring(pkt) or 'none')
-	private.fail_callback()
+	count_failure()
 end
 
 local function beat()
@@ -47,6 +56,8 @@ local function reset()
 	if private.event then event.cancel(private.event) end
 	private = {
 		qtype = kres.type.A,
+		failures = FAILURES,
+		failed = 0,
 		ok_callback = ok_callback,
 		fail_callback = fail_callback,
 		check_answer_callback = check_answer,
@@ -65,8 +76,13 @@ function M.config(conf)
 	if type(interval) ~= 'number' or interval < 1 then
 		error('[watchdog] interval must be >= 1 ms', 2)
 	end
+	local failures = conf.failures or FAILURES
+	if type(failures) ~= 'number' or failures < 1 or failures % 1 ~= 0 then
+		error('[watchdog] failures must be a whole number >= 1', 2)
+	end
 	reset()
 	private.qname = conf.qname
+	private.failures = failures
 	private.qtype = conf.qtype or kres.type.A
 	start(interval)
 	return private

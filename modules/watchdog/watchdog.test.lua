@@ -12,6 +12,7 @@ end)
 
 test('bad intervals are told', function ()
 	for _, bad in ipairs({ 0, -1, 0.5, 'x', true }) do
+		boom(watchdog.config, { { failures = bad } }, '%[watchdog%] failures must be a whole number >= 1')
 		boom(watchdog.config, { { interval = bad } }, '%[watchdog%] interval must be >= 1 ms')
 	end
 end)
@@ -41,17 +42,53 @@ test('the first time is at once', function (done)
 end)
 test('anything else is a failure', function (done)
 	local rule = policy.add(policy.all(policy.REFUSE))
-	expect({ qname = 'x.example.', interval = 5 }, 'fail_callback', function ()
+	expect({ qname = 'x.example.', interval = 5, failures = 1 }, 'fail_callback', function ()
 		policy.del(rule.id)
 		done()
 	end)
 end)
 test('no answer is a failure', function (done)
 	local rule = policy.add(policy.all(policy.NO_ANSWER))
-	expect({ qname = 'x.example.', interval = 5 }, 'fail_callback', function ()
+	expect({ qname = 'x.example.', interval = 5, failures = 1 }, 'fail_callback', function ()
 		policy.del(rule.id)
 		done()
 	end)
+end)
+test('so many failures in a row', function (done)
+	local rule = policy.add(policy.all(policy.REFUSE))
+	watchdog.config({ qname = 'x.example.', interval = 1, failures = 4 })
+	local private, seen = watchdog.config(), 0
+	local real = private.check_answer_callback
+	private.check_answer_callback = guard(function (pkt)
+		seen = seen + 1
+		return real(pkt)
+	end)
+	private.fail_callback = guard(function ()
+		event.cancel(private.event)
+		policy.del(rule.id)
+		same(seen, 4)
+		done()
+	end)
+end)
+test('a good answer in between counts', function (done)
+	local refuse, deny = policy.add(policy.all(policy.REFUSE)), policy.add(policy.all(policy.DENY))
+	watchdog.config({ qname = 'x.example.', interval = 1, failures = 2 })
+	local private, asked, failed = watchdog.config(), 0, 0
+	local real = private.check_answer_callback
+	private.check_answer_callback = guard(function (pkt)
+		asked = asked + 1
+		if pkt:rcode() == kres.rcode.REFUSED then failed = failed + 1 end
+		real(pkt)
+		refuse.suspended = asked % 2 == 1
+		if asked < 9 then return end
+		event.cancel(private.event)
+		policy.del(refuse.id)
+		policy.del(deny.id)
+		same(failed, 5)
+		done()
+	end)
+	private.ok_callback = function () end
+	private.fail_callback = guard(function () check(false, 'stopped') end)
 end)
 test('settings are inherited', function ()
 	watchdog.config({ interval = 1234 })
