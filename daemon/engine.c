@@ -5,6 +5,8 @@
 #include <libzscanner/scanner.h>
 #include <limits.h>
 #include <luajit.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@
 #include "daemon/ffi_layer.h"
 #include "daemon/guard.h"
 #include "daemon/libdir.h"
+#include "daemon/session.h"
 #include "daemon/zimport.h"
 #include "kresconfig.h"
 #include "lib/log.h"
@@ -57,6 +60,22 @@ int engine_pcall(lua_State *L, int argc, int retc, unsigned limit_ms)
 	guard_leave(saved);
 	lua_remove(L, handler);
 	return ret;
+}
+
+/** Round trip time of a client's connection as the kernel knows it. */
+static uint32_t client_rtt(const struct kr_request *req)
+{
+#ifdef TCP_INFO
+	const struct session *session = worker_request_get_source_session(req);
+	const uv_handle_t *handle = session ? session_get_handle(session) : NULL;
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	uv_os_fd_t fd = -1;
+	if (handle && uv_fileno(handle, &fd) == 0 &&
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+		return info.tcpi_rtt;
+#endif
+	return 0;
 }
 
 /** Prepend our folders to the paths on which Lua looks for modules. */
@@ -112,6 +131,7 @@ int engine_init(struct engine *engine, struct netio *io)
 	if (ret != 0)
 		return ret;
 	engine->resolver.modules = &engine->modules;
+	engine->resolver.client_rtt = client_rtt;
 	array_push(engine->backends, kr_cdb_lmdb());
 	network_init(&engine->net, engine->net.loop, TCP_BACKLOG);
 	engine->net.worker = &engine->worker;

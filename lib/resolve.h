@@ -85,6 +85,9 @@ struct kr_context {
 	/** Which clients rules treat alike, for the answer cache; NULL: all. */
 	kr_client_class_f client_class;
 	void *client_class_data;
+	/** Round trip time of the client's connection, µs; 0 = unknown. NULL: the driver cannot
+	 * tell. */
+	uint32_t (*client_rtt)(const struct kr_request *req);
 	uint64_t budget_hits[KR_BUDGET_COUNT];
 	uint64_t budget_logged_ms[KR_BUDGET_COUNT];
 
