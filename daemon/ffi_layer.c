@@ -406,6 +406,34 @@ static void on_request_finish(struct kr_request *req)
 	lua_settop(L, top);
 }
 
+/** Call a function of the registry that takes the request from kr_layer_t_static. */
+static void call_listeners(const struct kr_request *req, const char *key, const char *msg)
+{
+	lua_State *L = the_engine ? the_engine->L : NULL;
+	if (!L || !lua_checkstack(L, HOOK_STACK))
+		return;
+	const int top = lua_gettop(L);
+	lua_getfield(L, LUA_REGISTRYINDEX, key);
+	lua_pushstring(L, msg);
+	const kr_layer_t saved =
+		kr_layer_t_static; /* a hook may log before it took its arguments */
+	kr_layer_t_static = (kr_layer_t){.state = req->state, .req = (struct kr_request *)req};
+	if (engine_pcall(L, 1, 0, GUARD_HOOK_MS) != 0)
+		kr_log_error(SYSTEM, "error: trace of a query: %s\n", lua_tostring(L, -1));
+	kr_layer_t_static = saved;
+	lua_settop(L, top);
+}
+
+void ffi_trace_log(const struct kr_request *req, const char *msg)
+{
+	call_listeners(req, "kres.trace_log", msg);
+}
+
+void ffi_trace_finish(struct kr_request *req)
+{
+	call_listeners(req, "kres.trace_finish", NULL);
+}
+
 void ffi_request_on_finish(lua_State *L, struct kr_request *req)
 {
 	lua_getfield(L, LUA_REGISTRYINDEX, FINISH_KEY);

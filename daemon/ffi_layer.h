@@ -46,6 +46,12 @@ void ffi_layer_push(struct engine *engine, const struct kr_module *module);
  * finished, and set req->trace_finish. The function is popped.
  */
 void ffi_request_on_finish(lua_State *L, struct kr_request *req);
+/**
+ * trace_log and trace_finish of requests that Lua functions listen to
+ * (req:trace_chain_callbacks()): no callback of LuaJIT, of which there are few, is spent on them.
+ */
+KR_EXPORT void ffi_trace_log(const struct kr_request *req, const char *msg);
+KR_EXPORT void ffi_trace_finish(struct kr_request *req);
 /** To be called when a request is freed: lets go of req:vars(). */
 void ffi_request_free(struct kr_request *req);
 /** @} */

@@ -672,14 +672,29 @@ local function call_each(functions, ...)
 	end
 end
 
---- Functions given as Lua functions or C pointers, without nil and NULL.
-local function list_of(...)
-	local list = {}
-	for i = 1, select('#', ...) do
-		local fn = select(i, ...)
-		if fn ~= nil then list[#list + 1] = fn end
-	end
-	return list
+-- Who listens to a request: address -> { logs = functions or C pointers, finishes = the same }.
+local listeners = {}
+
+local function request_key(req)
+	return tostring(ffi.cast('uintptr_t', ffi.cast('void *', req)))
+end
+
+local function is_ours(fn)
+	return fn == C.ffi_trace_log or fn == C.ffi_trace_finish
+end
+
+function kres._trace_log(msg)
+	local req = C.kr_layer_t_static.req
+	local mine = listeners[request_key(req)]
+	if mine then call_each(mine.logs, req, ffi.cast('const char *', msg)) end
+end
+
+function kres._trace_finish()
+	local req = C.kr_layer_t_static.req
+	local key = request_key(req)
+	local mine = listeners[key]
+	if mine then call_each(mine.finishes, req) end
+	listeners[key] = nil
 end
 
 local request_methods = {
@@ -776,25 +791,17 @@ local request_methods = {
 	end,
 	trace_chain_callbacks = function (req, log_cb, finish_cb)
 		check_request(req)
-		local logs, finishes = list_of(log_cb, req.trace_log), list_of(finish_cb, req.trace_finish)
-		local made = {} -- callbacks are a scarce resource of LuaJIT
-		if #logs == 1 and type(logs[1]) == 'cdata' then
-			req.trace_log = logs[1]
-		elseif #logs > 0 then
-			made[1] = ffi.cast('trace_log_f', function (...) call_each(logs, ...) end)
-			req.trace_log = made[1]
+		local key = request_key(req)
+		local mine = listeners[key] or { logs = {}, finishes = {} }
+		for list, callbacks in pairs({ logs = { log_cb, req.trace_log }, finishes = { finish_cb, req.trace_finish } }) do
+			for i = 1, 2 do
+				local fn = callbacks[i]
+				if fn ~= nil and not is_ours(fn) then table.insert(mine[list], i == 1 and 1 or #mine[list] + 1, fn) end
+			end
 		end
-		if #made == 0 and #finishes <= 1 and type(finishes[1]) ~= 'function' then
-			req.trace_finish = finishes[1]
-			return
-		end
-		made[#made + 1] = ffi.cast('trace_callback_f', function (request)
-			call_each(finishes, request)
-			event.after(0, function () -- not while they are running
-				for _, callback in ipairs(made) do callback:free() end
-			end)
-		end)
-		req.trace_finish = made[#made]
+		listeners[key] = mine
+		if #mine.logs > 0 then req.trace_log = C.ffi_trace_log end
+		req.trace_finish = C.ffi_trace_finish
 	end,
 }
 -- These reach C code that may call back into Lua (traces); compiled code must not do that.
@@ -849,6 +856,15 @@ function kres.pkt_t(ptr) return ffi.cast(packet_p, ptr) end
 function kres.request_t(ptr) return ffi.cast(request_p, ptr) end
 function kres.sockaddr_t(ptr) return ffi.cast(sockaddr_p, ptr) end
 
+local rdata_parser -- kept, because it is large
+
+local function parse_line(line)
+	rdata_parser = rdata_parser or require('zonefile').new()
+	if rdata_parser:parse('. IN 0 ' .. line .. '\n') then return rdata_parser:current_rr().rdata end
+	rdata_parser = nil -- its state is not worth keeping
+	error('cannot parse rdata: ' .. line, 3)
+end
+
 --- Rdata in wire format of lines `TYPE rdata`.
 function kres.parse_rdata(lines, extra)
 	if type(lines) ~= 'table' or extra ~= nil then
@@ -857,9 +873,7 @@ function kres.parse_rdata(lines, extra)
 	local out = {}
 	for _, line in ipairs(lines) do
 		if type(line) ~= 'string' then error('rdata must be a string `TYPE rdata`', 2) end
-		local records = require('zonefile').string('. IN 0 ' .. line .. '\n')
-		if #records == 0 then error('cannot parse rdata: ' .. line, 2) end
-		out[#out + 1] = records[#records].rdata
+		out[#out + 1] = parse_line(line)
 	end
 	return out
 end

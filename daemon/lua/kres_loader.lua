@@ -7,25 +7,22 @@ local args = C.kr_layer_t_static
 local libdir = _paths.libdir
 local module_p = ffi.typeof('struct kr_module *')
 
-local function plain(hook)
-	return function (state) return hook(state, args.req) end
-end
-
-local function with_packet(hook)
-	return function (state) return hook(state, args.req, args.pkt) end
-end
-
-local trampolines = {
-	begin = plain,
-	reset = plain,
-	answer_finalize = plain,
-	finish = with_packet,
-	consume = with_packet,
-	produce = with_packet,
-	checkout = function (hook)
-		return function (state) return hook(state, args.req, args.pkt, args.dst, args.is_stream) end
-	end,
+-- Each hook gets a trampoline of its own make: functions of one source would share what the compiler knows, and
+-- one that cannot be compiled would keep the others from it.
+local arguments = {
+	begin = 'args.req',
+	reset = 'args.req',
+	answer_finalize = 'args.req',
+	finish = 'args.req, args.pkt',
+	consume = 'args.req, args.pkt',
+	produce = 'args.req, args.pkt',
+	checkout = 'args.req, args.pkt, args.dst, args.is_stream',
 }
+
+local function trampoline(name, hook, fn)
+	local code = 'local hook, args = ...; return function (state) return hook(state, ' .. arguments[hook] .. ') end'
+	return assert(loadstring(code, '=' .. name .. '.' .. hook))(fn, args)
+end
 
 --- Words in the table of hooks that are no hooks.
 local options = {
@@ -50,12 +47,12 @@ local function bind_hooks(name, layer)
 	for hook, fn in pairs(layer) do
 		if options[hook] then
 			options[hook](bound, fn, name)
-		elseif not trampolines[hook] then
+		elseif not arguments[hook] then
 			log_warn(C.LOG_GRP_SYSTEM, 'module %s: there is no hook %s', name, tostring(hook))
 		elseif type(fn) ~= 'function' then
 			error(string.format('module %s: hook %s must be a function', name, hook), 0)
 		else
-			bound[hook] = trampolines[hook](fn)
+			bound[hook] = trampoline(name, hook, fn)
 		end
 	end
 	return bound
@@ -117,6 +114,8 @@ function loader.adopt(name, module)
 end
 
 _registry('kres.module_loader', loader)
+_registry('kres.trace_log', kres._trace_log)
+_registry('kres.trace_finish', kres._trace_finish)
 
 --- Load a module anew from its file.
 function modules.reload(name)

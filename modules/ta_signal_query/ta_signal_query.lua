@@ -23,16 +23,18 @@ local function signal_name(owner)
 	return '_ta-' .. table.concat(hex, '-') .. '.' .. (zone == '.' and '' or zone)
 end
 
+--- Ask, but not inside of the walk.
+local function signal(name)
+	log_info(GRP, 'signalling query triggered: %s', name)
+	event.after(0, function () worker.resolve(name, kres.type.NULL, kres.class.IN, { 'NONAUTH' }) end)
+end
+
 function M.layer.consume(state, req)
 	if bit.band(state, kres.FAIL) ~= 0 then return state end
 	local qry = req:current()
 	if qry == nil or qry.stype ~= kres.type.DNSKEY or qry.flags.CACHED then return state end
 	local name = signal_name(qry:name())
-	if not name then return state end
-	log_info(GRP, 'signalling query triggered: %s', name)
-	event.after(0, function () -- not inside of the walk
-		worker.resolve(name, kres.type.NULL, kres.class.IN, { 'NONAUTH' })
-	end)
+	if name then signal(name) end -- a closure made here would keep the hook from being compiled
 	return state
 end
 

@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Lua hooks cost: CPU time per cached query of one kresd in several configurations, in turns. `./dev bench hooks`.
+
+The answer cache is off unless the name says otherwise, so that every query makes a request. The limit for a finish
+hook that only counts is 0.5 microseconds beyond the figure without hooks.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import resolvers  # noqa: E402
+from world.servers import Internet  # noqa: E402
+
+LIMIT_US = 0.5
+COUNTER = '''
+package.preload['kres_modules.counter'] = function ()
+    local n = 0
+    return { layer = { %s finish = function (state) n = n + 1; return state end } }
+end
+modules.load('counter')
+'''
+ALL_HOOKS = '''
+package.preload['kres_modules.all_hooks'] = function ()
+    local function pass(state) return state end
+    return { layer = { begin = pass, produce = pass, consume = pass, reset = pass, answer_finalize = pass, finish = pass } }
+end
+modules.load('all_hooks')
+'''
+VARIANTS = {
+    'no hook': 'cache.answers(0)',
+    'counting finish': 'cache.answers(0)' + COUNTER % '',
+    'six empty hooks': 'cache.answers(0)' + ALL_HOOKS,
+    'answer cache': '',
+    'answer cache, skippable': COUNTER % 'skippable = true,',
+}
+
+
+class Variant(resolvers.Kresd):
+    def configure(self, validate):
+        command = super().configure(validate)
+        with open(self.folder / 'kresd.conf', 'a', encoding='ascii') as file:
+            file.write(VARIANTS[self.name])
+        return command
+
+
+def measure(args, folder, world):
+    tools = pathlib.Path(args.build).resolve()
+    names = folder / 'names.txt'
+    names.write_text(''.join(f'{q["name"]} 1\n' for q in world.questions
+                             if q['type'] == 'A' and q['rcode'] == 'NOERROR' and '\\' not in q['name'] and not q['why']) or
+                     'localhost 1\n')
+    kresds = [Variant(name, str(tools / 'daemon/kresd'), folder, world, f'127.0.1.{i + 1}')
+              for i, name in enumerate(VARIANTS)]
+    samples = {name: [] for name in VARIANTS}
+
+    def load(one, length):
+        before = one.cpu_s()
+        done = subprocess.run(['taskset', '-c', '1', str(tools / 'tests/bench/bench_load'), one.address,
+                               str(resolvers.PORT), str(names), str(length)], capture_output=True, text=True, check=True)
+        return (one.cpu_s() - before) * 1e6 / max(1, json.loads(done.stdout)['answered'])
+    try:
+        for one in kresds:
+            one.start(['taskset', '-c', '0'])
+            for _ in range(3):
+                load(one, 'once')
+            load(one, 0.5)
+        for number in range(args.rounds):
+            shift = number % len(kresds)
+            for one in kresds[shift:] + kresds[:shift]:
+                samples[one.name].append(load(one, args.seconds))
+    finally:
+        for one in kresds:
+            one.stop()
+    return samples
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--build', required=True)
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--seconds', type=float, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / 'world').mkdir()
+        with Internet(folder / 'world') as world:
+            samples = measure(args, folder, world)
+    base = samples['no hook']
+    print(f'{"":26} {"CPU us/query":>13} {"beyond no hook":>15}')
+    for name, values in samples.items():
+        extra = statistics.median(a - b for a, b in zip(values, base))
+        print(f'{name:26} {statistics.median(values):13.2f} {extra:15.2f}')
+    cost = statistics.median(a - b for a, b in zip(samples['counting finish'], base))
+    print(f'a finish hook that counts: {cost:.2f} us, the limit is {LIMIT_US}')
+    return 0 if cost <= LIMIT_US else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
