@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,8 @@
 #define PORT_MIN 1024
 /** Datagrams read in one wake-up of a socket; a good answer comes with the first. */
 #define UDP_READS_MAX 8
+/** Sockets looked after in one wake-up; the others wait for the next one. */
+#define UDP_EVENTS_MAX 64
 /** Descriptors kept back for questions to servers when there are no others, F-16. */
 #define SPARE_FDS 16
 /** Limits of time of streams to servers. @{ */
@@ -41,7 +44,6 @@ struct netio_udp {
 	void *owner;
 	int fd;
 	bool is_closing;
-	uv_poll_t poll;
 };
 
 struct netio_stream {
@@ -67,6 +69,10 @@ struct netio_uv {
 	const struct netio_events *events;
 	bool is_closing;
 
+	int udp_epoll; /**< watches all UDP sockets: one call for each, where a handle takes six */
+	uv_poll_t udp_poll;
+	bool is_reading_udp;
+	struct netio_udp *udp_closed; /**< while reading: may be in the list of events still */
 	struct netio_udp *udp_free;
 	struct netio_udp udp_open;   /**< sentinel of a ring */
 	struct netio_stream streams; /**< sentinel of a ring */
@@ -199,11 +205,16 @@ static void drop_error_queue(int fd)
 	}
 }
 
-static void on_udp_poll(uv_poll_t *poll, int status, int events)
+static void udp_give(struct netio_udp *udp)
 {
-	struct netio_udp *udp = poll->data;
 	struct netio_uv *io = udp->io;
-	clock_tick(io->ctx);
+	udp->next = io->udp_free;
+	io->udp_free = udp;
+}
+
+static void read_udp(struct netio_udp *udp, bool has_error)
+{
+	struct netio_uv *io = udp->io;
 	for (int i = 0; i < UDP_READS_MAX && !udp->is_closing; ++i) {
 		ssize_t got = recv(udp->fd, io->buf, sizeof(io->buf), MSG_DONTWAIT);
 		if (got >= 0) {
@@ -219,10 +230,49 @@ static void on_udp_poll(uv_poll_t *poll, int status, int events)
 		if (err != kr_error(EMSGSIZE)) /* a hint about the MTU */
 			io->events->udp(udp->owner, (struct bytes){NULL, 0}, err);
 	}
-	if (status < 0 && !udp->is_closing) { /* libuv has stopped watching */
+	if (has_error && !udp->is_closing)
 		drop_error_queue(udp->fd);
-		uv_poll_start(&udp->poll, UV_READABLE, on_udp_poll);
+}
+
+static void on_udp_poll(uv_poll_t *poll, int status, int events)
+{
+	struct netio_uv *io = poll->data;
+	struct epoll_event ready[UDP_EVENTS_MAX];
+	clock_tick(io->ctx);
+	const int count = epoll_wait(io->udp_epoll, ready, UDP_EVENTS_MAX, 0);
+	io->is_reading_udp = true;
+	for (int i = 0; i < count; ++i) {
+		struct netio_udp *udp = ready[i].data.ptr;
+		if (!udp->is_closing)
+			read_udp(udp, ready[i].events & EPOLLERR);
 	}
+	io->is_reading_udp = false;
+	while (io->udp_closed) {
+		struct netio_udp *udp = io->udp_closed;
+		io->udp_closed = udp->next;
+		udp_give(udp);
+	}
+}
+
+/** Have the loop watch what watches the sockets. */
+static int udp_watch(struct netio_uv *io)
+{
+	if (io->udp_epoll >= 0)
+		return kr_ok();
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	if (fd < 0)
+		return kr_error(errno);
+	int ret = uv_poll_init(io->loop, &io->udp_poll, fd);
+	if (ret == 0) {
+		io->udp_poll.data = io;
+		ret = uv_poll_start(&io->udp_poll, UV_READABLE, on_udp_poll);
+	}
+	if (ret != 0) {
+		close(fd);
+		return ret;
+	}
+	io->udp_epoll = fd;
+	return kr_ok();
 }
 
 static struct netio_udp *udp_take(struct netio_uv *io)
@@ -237,38 +287,29 @@ static struct netio_udp *udp_take(struct netio_uv *io)
 	return udp;
 }
 
-static void udp_give(struct netio_udp *udp)
-{
-	struct netio_uv *io = udp->io;
-	udp->next = io->udp_free;
-	io->udp_free = udp;
-}
-
 static int udp_open(struct netio *netio, const struct sockaddr *dst, const struct sockaddr *src,
 	void *owner, struct netio_udp **out)
 {
 	struct netio_uv *io = io_of(netio);
 	if (io->is_closing || kr_sockaddr_len(dst) < 0)
 		return kr_error(EINVAL);
+	int ret = udp_watch(io);
+	if (ret != 0)
+		return ret;
 	int fd = connect_udp(io, dst, src);
 	if (fd < 0)
 		return fd;
 	struct netio_udp *udp = udp_take(io);
-	if (!udp) {
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = udp};
+	if (!udp || epoll_ctl(io->udp_epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+		ret = kr_error(udp ? errno : ENOMEM);
 		close_socket(io, fd);
-		return kr_error(ENOMEM);
+		free(udp);
+		return ret;
 	}
 	udp->io = io;
 	udp->fd = fd;
 	udp->owner = owner;
-	int ret = uv_poll_init(io->loop, &udp->poll, fd);
-	if (ret < 0) {
-		udp_give(udp);
-		close_socket(io, fd);
-		return ret;
-	}
-	udp->poll.data = udp;
-	uv_poll_start(&udp->poll, UV_READABLE, on_udp_poll);
 	udp->next = &io->udp_open;
 	udp->prev = io->udp_open.prev;
 	udp->prev->next = udp->next->prev = udp;
@@ -285,11 +326,6 @@ static int udp_send(struct netio_udp *udp, struct bytes in)
 	return ret < 0 ? kr_error(errno) : kr_ok();
 }
 
-static void on_udp_closed(uv_handle_t *handle)
-{
-	udp_give(handle->data);
-}
-
 static void udp_close(struct netio_udp *udp)
 {
 	if (udp->is_closing)
@@ -297,9 +333,13 @@ static void udp_close(struct netio_udp *udp)
 	udp->is_closing = true;
 	udp->prev->next = udp->next;
 	udp->next->prev = udp->prev;
-	uv_poll_stop(&udp->poll);
-	close_socket(udp->io, udp->fd);
-	uv_close((uv_handle_t *)&udp->poll, on_udp_closed);
+	close_socket(udp->io, udp->fd); /* which ends the watch as well */
+	if (udp->io->is_reading_udp) {
+		udp->next = udp->io->udp_closed;
+		udp->io->udp_closed = udp;
+	} else {
+		udp_give(udp);
+	}
 }
 
 /* ---- streams ---- */
@@ -505,6 +545,7 @@ struct netio *netio_uv_new(uv_loop_t *loop)
 		return NULL;
 	io->netio.ops = &ops;
 	io->loop = loop;
+	io->udp_epoll = -1;
 	io->turn = turn_new(loop);
 	if (!io->turn) {
 		free(io);
@@ -536,6 +577,11 @@ void netio_uv_close(struct netio *netio)
 	io->is_closing = true;
 	while (io->udp_open.next != &io->udp_open)
 		udp_close(io->udp_open.next);
+	if (io->udp_epoll >= 0) {
+		uv_poll_stop(&io->udp_poll);
+		close(io->udp_epoll);
+		uv_close((uv_handle_t *)&io->udp_poll, NULL);
+	}
 	while (io->streams.next != &io->streams)
 		stream_close(io->streams.next);
 	for (struct uv_timer_item *item = io->timers; item; item = item->next)

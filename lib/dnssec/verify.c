@@ -19,11 +19,23 @@ const struct dnssec_engine *const dnssec_engines[] = {
 	NULL,
 };
 
+/** Keys kept set up; one place for each hash, the latest stays. */
+#define KEPT_KEYS 256
+
 struct dnssec_pubkey {
 	const struct dnssec_engine *engine;
 	void *handle;
+	unsigned refs;
 	uint8_t alg;
+	uint16_t len;
+	uint8_t data[];
 };
+
+/**
+ * Setting a key up costs a good part of a check, and each zone signs with the same key again and
+ * again. What is kept depends on the octets of the key alone, so requests may share it.
+ */
+static struct dnssec_pubkey *kept[KEPT_KEYS];
 
 bool dnssec_alg_is_supported(uint8_t alg)
 {
@@ -127,20 +139,34 @@ static const struct dnssec_engine *best_engine(uint8_t alg)
 							     : dnssec_engines[0];
 }
 
-int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
+/** Keys are as good as random at their end. */
+static struct dnssec_pubkey **place_of(uint8_t alg, const uint8_t *data, size_t len)
+{
+	uint32_t hash = alg;
+	for (size_t i = len > 16 ? len - 16 : 0; i < len; ++i)
+		hash = (hash ^ data[i]) * 16777619;
+	return &kept[(hash ^ hash >> 16) % KEPT_KEYS];
+}
+
+static bool is_key(const struct dnssec_pubkey *key, uint8_t alg, const uint8_t *data, size_t len)
+{
+	return key && key->alg == alg && key->len == len && memcmp(key->data, data, len) == 0;
+}
+
+static int set_key_up(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
 	const uint8_t *data, size_t len)
 {
 	if (!dnssec_alg_is_supported(alg))
 		return kr_error(ENOTSUP);
-	int ret = check_key(alg, data, len);
+	int ret = len <= UINT16_MAX ? check_key(alg, data, len) : kr_error(EINVAL);
 	if (ret != 0)
 		return ret;
-	struct dnssec_pubkey *new = calloc(1, sizeof(*new));
+	struct dnssec_pubkey *new = malloc(sizeof(*new) + len);
 	if (!new)
 		return kr_error(ENOMEM);
-	new->engine = engine ? engine : best_engine(alg);
-	new->alg = alg;
-	ret = new->engine->key_new(&new->handle, alg, data, len);
+	*new = (struct dnssec_pubkey){.engine = engine, .refs = 1, .alg = alg, .len = len};
+	memcpy(new->data, data, len);
+	ret = engine->key_new(&new->handle, alg, data, len);
 	if (ret != 0) {
 		free(new);
 		return ret;
@@ -149,9 +175,27 @@ int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *en
 	return kr_ok();
 }
 
+int dnssec_pubkey_new(struct dnssec_pubkey **key, const struct dnssec_engine *engine, uint8_t alg,
+	const uint8_t *data, size_t len)
+{
+	if (engine)
+		return set_key_up(key, engine, alg, data, len);
+	struct dnssec_pubkey **place = place_of(alg, data, len);
+	if (!is_key(*place, alg, data, len)) {
+		int ret = set_key_up(key, best_engine(alg), alg, data, len);
+		if (ret != 0)
+			return ret;
+		dnssec_pubkey_free(*place);
+		*place = *key;
+	}
+	(*place)->refs += 1;
+	*key = *place;
+	return kr_ok();
+}
+
 void dnssec_pubkey_free(struct dnssec_pubkey *key)
 {
-	if (!key)
+	if (!key || --key->refs > 0)
 		return;
 	key->engine->key_free(key->handle);
 	free(key);
@@ -189,6 +233,10 @@ void kr_crypto_init(void)
 
 void kr_crypto_cleanup(void)
 {
+	for (size_t i = 0; i < KEPT_KEYS; ++i) {
+		dnssec_pubkey_free(kept[i]);
+		kept[i] = NULL;
+	}
 	for (const struct dnssec_engine *const *engine = dnssec_engines; *engine; ++engine) {
 		if ((*engine)->deinit)
 			(*engine)->deinit();

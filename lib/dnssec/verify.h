@@ -46,8 +46,9 @@ KR_EXPORT KR_PURE bool dnssec_digest_is_supported(uint8_t type);
 KR_EXPORT KR_PURE uint32_t dnssec_alg_price(uint8_t alg);
 
 /**
- * Parse a public key as it stands in a DNSKEY record after its first four bytes.
- * @param engine  NULL = the best one for the algorithm
+ * Parse a public key as it stands in a DNSKEY record after its first four bytes. Keys used lately
+ * are kept ready and shared.
+ * @param engine  NULL = the best one for the algorithm; another one is never shared
  * @return 0; kr_error(ENOTSUP) for an algorithm, modulus or exponent we do not take (A-28);
  *         kr_error(EINVAL) for a malformed key; kr_error(ENOMEM)
  */

@@ -22,22 +22,21 @@
 
 /** DigestInfo before the hash (RFC 8017 section 9.2, note 1). */
 struct digest_info {
-	const EVP_MD *(*md)(void);
 	size_t prefix_len;
 	uint8_t prefix[19];
 };
 
 static const struct digest_info *rsa_digest(uint8_t alg)
 {
-	static const struct digest_info sha1 = {EVP_sha1, 15,
-		{0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04,
-			0x14}};
-	static const struct digest_info sha256 = {EVP_sha256, 19,
-		{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-			0x01, 0x05, 0x00, 0x04, 0x20}};
-	static const struct digest_info sha512 = {EVP_sha512, 19,
-		{0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-			0x03, 0x05, 0x00, 0x04, 0x40}};
+	static const struct digest_info sha1 = {
+		15, {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00,
+			    0x04, 0x14}};
+	static const struct digest_info sha256 = {
+		19, {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+			    0x02, 0x01, 0x05, 0x00, 0x04, 0x20}};
+	static const struct digest_info sha512 = {
+		19, {0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+			    0x02, 0x03, 0x05, 0x00, 0x04, 0x40}};
 	switch (alg) {
 	case DNSSEC_KEY_ALGORITHM_RSA_SHA1:
 	case DNSSEC_KEY_ALGORITHM_RSA_SHA1_NSEC3:
@@ -82,6 +81,18 @@ static EVP_PKEY *rsa_key(const uint8_t *data, size_t len)
 	return pkey;
 }
 
+/** A key and an operation on it that is set up: done once for many signatures. */
+struct crypto_key {
+	EVP_PKEY *pkey;
+	EVP_PKEY_CTX *ctx; /**< NULL for algorithms that take the data as a whole */
+};
+
+/** Looking up what implements a hash costs more than hashing a few hundred octets. */
+static struct {
+	EVP_MD *sha1, *sha256, *sha384, *sha512;
+	EVP_MD_CTX *ctx;
+} hashes;
+
 /** Keys without a point: making a copy is several times cheaper than making the curve. */
 static EVP_PKEY *curves[2];
 
@@ -96,6 +107,13 @@ static EVP_PKEY *curve_new(const char *group)
 
 static void init(void)
 {
+	if (!hashes.ctx) {
+		hashes.sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+		hashes.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+		hashes.sha384 = EVP_MD_fetch(NULL, "SHA384", NULL);
+		hashes.sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
+		hashes.ctx = EVP_MD_CTX_new();
+	}
 	if (!curves[0])
 		curves[0] = curve_new("P-256");
 	if (!curves[1])
@@ -109,6 +127,23 @@ static void deinit(void)
 		EVP_PKEY_free(curves[i]);
 		curves[i] = NULL;
 	}
+	EVP_MD_free(hashes.sha1);
+	EVP_MD_free(hashes.sha256);
+	EVP_MD_free(hashes.sha384);
+	EVP_MD_free(hashes.sha512);
+	EVP_MD_CTX_free(hashes.ctx);
+	memset(&hashes, 0, sizeof(hashes));
+}
+
+/** @return length of the hash, 0 if it cannot be had */
+static size_t hash_of(const EVP_MD *md, const uint8_t *data, size_t len, uint8_t *out)
+{
+	unsigned out_len = 0;
+	if (!md || EVP_DigestInit_ex2(hashes.ctx, md, NULL) != 1 ||
+		EVP_DigestUpdate(hashes.ctx, data, len) != 1 ||
+		EVP_DigestFinal_ex(hashes.ctx, out, &out_len) != 1)
+		return 0;
+	return out_len;
 }
 
 static EVP_PKEY *ec_key(unsigned curve, const uint8_t *data, size_t len)
@@ -116,8 +151,6 @@ static EVP_PKEY *ec_key(unsigned curve, const uint8_t *data, size_t len)
 	uint8_t point[1 + 2 * EC_PART_MAX];
 	point[0] = 0x04; /* uncompressed */
 	memcpy(point + 1, data, len);
-	if (!curves[curve]) /* an embedding program need not call kr_crypto_init() first */
-		init();
 	EVP_PKEY *pkey = curves[curve] ? EVP_PKEY_dup(curves[curve]) : NULL;
 	if (pkey && EVP_PKEY_set1_encoded_public_key(pkey, point, len + 1) != 1) {
 		EVP_PKEY_free(pkey);
@@ -126,60 +159,89 @@ static EVP_PKEY *ec_key(unsigned curve, const uint8_t *data, size_t len)
 	return pkey;
 }
 
-static int key_new(void **handle, uint8_t alg, const uint8_t *data, size_t len)
+static EVP_PKEY *pkey_new(uint8_t alg, const uint8_t *data, size_t len)
 {
-	EVP_PKEY *pkey;
 	switch (alg) {
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P256_SHA256:
-		pkey = ec_key(0, data, len);
-		break;
+		return ec_key(0, data, len);
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P384_SHA384:
-		pkey = ec_key(1, data, len);
-		break;
+		return ec_key(1, data, len);
 	case DNSSEC_KEY_ALGORITHM_ED25519:
-		pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, data, len);
-		break;
+		return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, data, len);
 	case DNSSEC_KEY_ALGORITHM_ED448:
-		pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED448, NULL, data, len);
-		break;
+		return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED448, NULL, data, len);
 	default:
-		pkey = rsa_key(data, len);
-		break;
+		return rsa_key(data, len);
 	}
-	ERR_clear_error();
-	if (!pkey)
-		return kr_error(EINVAL);
-	*handle = pkey;
-	return kr_ok();
+}
+
+/** @return false if the operation cannot be set up */
+static bool set_up(struct crypto_key *key, uint8_t alg)
+{
+	if (alg == DNSSEC_KEY_ALGORITHM_ED25519 || alg == DNSSEC_KEY_ALGORITHM_ED448)
+		return true;
+	key->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
+	if (!key->ctx)
+		return false;
+	if (alg == DNSSEC_KEY_ALGORITHM_ECDSA_P256_SHA256 ||
+		alg == DNSSEC_KEY_ALGORITHM_ECDSA_P384_SHA384)
+		return EVP_PKEY_verify_init(key->ctx) == 1;
+	return EVP_PKEY_verify_recover_init(key->ctx) == 1 &&
+	       EVP_PKEY_CTX_set_rsa_padding(key->ctx, RSA_PKCS1_PADDING) == 1;
 }
 
 static void key_free(void *handle)
 {
-	EVP_PKEY_free(handle);
+	struct crypto_key *key = handle;
+	EVP_PKEY_CTX_free(key->ctx);
+	EVP_PKEY_free(key->pkey);
+	free(key);
 }
 
-static int verify_rsa(EVP_PKEY *pkey, uint8_t alg, const uint8_t *data, size_t len,
+static int key_new(void **handle, uint8_t alg, const uint8_t *data, size_t len)
+{
+	init(); /* an embedding program need not call kr_crypto_init() first */
+	struct crypto_key *key = calloc(1, sizeof(*key));
+	if (!key)
+		return kr_error(ENOMEM);
+	key->pkey = pkey_new(alg, data, len);
+	const bool is_good = key->pkey && set_up(key, alg);
+	ERR_clear_error();
+	if (!is_good) {
+		key_free(key);
+		return kr_error(EINVAL);
+	}
+	*handle = key;
+	return kr_ok();
+}
+
+static const EVP_MD *rsa_hash(uint8_t alg)
+{
+	switch (alg) {
+	case DNSSEC_KEY_ALGORITHM_RSA_SHA1:
+	case DNSSEC_KEY_ALGORITHM_RSA_SHA1_NSEC3:
+		return hashes.sha1;
+	case DNSSEC_KEY_ALGORITHM_RSA_SHA256:
+		return hashes.sha256;
+	default:
+		return hashes.sha512;
+	}
+}
+
+static int verify_rsa(const struct crypto_key *key, uint8_t alg, const uint8_t *data, size_t len,
 	const uint8_t *sig, size_t sig_len)
 {
 	uint8_t want[sizeof(((struct digest_info *)0)->prefix) + DNSSEC_HASH_LEN_MAX];
 	uint8_t got[DNSSEC_RSA_BITS_MAX / 8];
 	size_t got_len = sizeof(got);
 	const struct digest_info *info = rsa_digest(alg);
-	unsigned hash_len = 0;
 	memcpy(want, info->prefix, info->prefix_len);
-	if (EVP_Digest(data, len, want + info->prefix_len, &hash_len, info->md(), NULL) != 1)
-		return kr_error(EBADMSG);
-
+	const size_t hash_len = hash_of(rsa_hash(alg), data, len, want + info->prefix_len);
 	const size_t want_len = info->prefix_len + hash_len;
-	int ret = kr_error(EBADMSG);
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-	if (ctx && EVP_PKEY_verify_recover_init(ctx) == 1 &&
-		EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
-		EVP_PKEY_verify_recover(ctx, got, &got_len, sig, sig_len) == 1 &&
-		got_len == want_len && memcmp(got, want, want_len) == 0)
-		ret = kr_ok();
-	EVP_PKEY_CTX_free(ctx);
-	return ret;
+	const bool is_good = hash_len > 0 &&
+			     EVP_PKEY_verify_recover(key->ctx, got, &got_len, sig, sig_len) == 1 &&
+			     got_len == want_len && memcmp(got, want, want_len) == 0;
+	return is_good ? kr_ok() : kr_error(EBADMSG);
 }
 
 /** One INTEGER of the DER form of an ECDSA signature. @return bytes written */
@@ -205,46 +267,50 @@ static size_t der_signature(uint8_t *out, const uint8_t *sig, size_t part_len)
 	return len + 2;
 }
 
-static int digest_verify(EVP_PKEY *pkey, const EVP_MD *md, const uint8_t *data, size_t len,
+/** Edwards curves: the hash is part of the operation. */
+static int verify_eddsa(const struct crypto_key *key, const uint8_t *data, size_t len,
 	const uint8_t *sig, size_t sig_len)
 {
 	int ret = kr_error(EBADMSG);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	if (ctx && EVP_DigestVerifyInit(ctx, NULL, md, NULL, pkey) == 1 &&
+	if (ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key->pkey) == 1 &&
 		EVP_DigestVerify(ctx, sig, sig_len, data, len) == 1)
 		ret = kr_ok();
 	EVP_MD_CTX_free(ctx);
 	return ret;
 }
 
-static int verify_ec(EVP_PKEY *pkey, const EVP_MD *md, size_t part_len, const uint8_t *data,
-	size_t len, const uint8_t *sig, size_t sig_len)
+static int verify_ec(const struct crypto_key *key, const EVP_MD *md, size_t part_len,
+	const uint8_t *data, size_t len, const uint8_t *sig, size_t sig_len)
 {
-	uint8_t der[2 + 2 * (3 + EC_PART_MAX)];
+	uint8_t der[2 + 2 * (3 + EC_PART_MAX)], hash[DNSSEC_HASH_LEN_MAX];
 	if (sig_len != 2 * part_len)
 		return kr_error(EBADMSG);
 	const size_t der_len = der_signature(der, sig, part_len);
-	return digest_verify(pkey, md, data, len, der, der_len);
+	const size_t hash_len = hash_of(md, data, len, hash);
+	return hash_len > 0 && EVP_PKEY_verify(key->ctx, der, der_len, hash, hash_len) == 1
+		       ? kr_ok()
+		       : kr_error(EBADMSG);
 }
 
 static int verify(void *handle, uint8_t alg, const uint8_t *data, size_t len, const uint8_t *sig,
 	size_t sig_len)
 {
-	EVP_PKEY *pkey = handle;
+	const struct crypto_key *key = handle;
 	int ret;
 	switch (alg) {
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P256_SHA256:
-		ret = verify_ec(pkey, EVP_sha256(), 32, data, len, sig, sig_len);
+		ret = verify_ec(key, hashes.sha256, 32, data, len, sig, sig_len);
 		break;
 	case DNSSEC_KEY_ALGORITHM_ECDSA_P384_SHA384:
-		ret = verify_ec(pkey, EVP_sha384(), 48, data, len, sig, sig_len);
+		ret = verify_ec(key, hashes.sha384, 48, data, len, sig, sig_len);
 		break;
 	case DNSSEC_KEY_ALGORITHM_ED25519:
 	case DNSSEC_KEY_ALGORITHM_ED448:
-		ret = digest_verify(pkey, NULL, data, len, sig, sig_len);
+		ret = verify_eddsa(key, data, len, sig, sig_len);
 		break;
 	default:
-		ret = verify_rsa(pkey, alg, data, len, sig, sig_len);
+		ret = verify_rsa(key, alg, data, len, sig, sig_len);
 		break;
 	}
 	if (ret != 0)
