@@ -40,12 +40,23 @@ static const char *const hook_names[KR_HOOK_COUNT] = {
 /** In which errors of a module are counted for lua_module::errors_max. */
 #define ERRORS_MS 60000
 
+#define QTYPES_MAX 8
+
+/** Which questions the hooks are for; looked at before Lua is entered. */
+struct filter {
+	uint16_t qtypes[QTYPES_MAX];
+	uint8_t qtypes_len;   /**< 0: all */
+	uint8_t label_len;    /**< 0: all */
+	char first_label[64]; /**< beginning of the client's name, lower case */
+};
+
 /** A Lua module, in kr_module::data. */
 struct lua_module {
 	int table_ref;
-	char *name;          /**< the module's */
-	bool skips_errors;   /**< a hook that fails counts as absent; else the request fails */
-	bool sees_failures;  /**< produce, consume and checkout run in state FAIL, too */
+	char *name;         /**< the module's */
+	bool skips_errors;  /**< a hook that fails counts as absent; else the request fails */
+	bool sees_failures; /**< produce, consume and checkout run in state FAIL, too */
+	struct filter filter;
 	bool is_gone;        /**< unloaded while a hook was running */
 	uint32_t errors_max; /**< in a minute, then its hooks are switched off; 0 = never */
 	uint32_t errors_recent;
@@ -126,10 +137,33 @@ static int hook_result(lua_State *L, kr_layer_t *ctx, struct lua_module *lm, enu
 	return hook_failed(ctx, lm, hook, text);
 }
 
+/** Is the question one the module wants to see? */
+static bool is_wanted(const struct filter *filter, const struct kr_request *req)
+{
+	const struct kr_query *initial = req->rplan.initial;
+	const struct kr_query *qry = req->current_query ? req->current_query : initial;
+	if (filter->label_len > 0) {
+		const uint8_t *name = initial ? initial->sname : NULL;
+		if (!name || name[0] < filter->label_len ||
+			strncasecmp((const char *)name + 1, filter->first_label,
+				filter->label_len) != 0)
+			return false;
+	}
+	if (filter->qtypes_len == 0)
+		return true;
+	for (int i = 0; qry && i < filter->qtypes_len; ++i) {
+		if (qry->stype == filter->qtypes[i])
+			return true;
+	}
+	return false;
+}
+
 static int call_hook(kr_layer_t *ctx, enum kr_hook hook)
 {
 	lua_State *L = the_engine->L;
 	struct lua_module *lm = ctx->api->data;
+	if (!is_wanted(&lm->filter, ctx->req))
+		return ctx->state;
 	if (ctx->api->cb_slots[hook] == LUA_NOREF)
 		return ctx->state; /* switched off during this walk */
 	if (!lua_checkstack(L, HOOK_STACK))
@@ -224,6 +258,27 @@ static bool option(lua_State *L, const char *name)
 	return is_set;
 }
 
+/** Which questions the table at the top of the stack asks for. */
+static void read_filter(lua_State *L, struct filter *filter)
+{
+	lua_getfield(L, -1, "qtypes");
+	for (int i = 1; lua_istable(L, -1) && i <= QTYPES_MAX; ++i) {
+		lua_rawgeti(L, -1, i);
+		if (lua_isnumber(L, -1))
+			filter->qtypes[filter->qtypes_len++] = lua_tonumber(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	lua_getfield(L, -1, "first_label");
+	size_t len = 0;
+	const char *label = lua_tolstring(L, -1, &len);
+	if (label && len < sizeof(filter->first_label)) {
+		memcpy(filter->first_label, label, len);
+		filter->label_len = len;
+	}
+	lua_pop(L, 1);
+}
+
 /** Bind the hooks of the table at the top of the stack. @return NULL if out of memory */
 static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 {
@@ -242,6 +297,7 @@ static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 	}
 	api_fill(api);
 	api->is_skippable = option(L, "skippable");
+	read_filter(L, &lm->filter);
 	lm->skips_errors = option(L, "skips_errors");
 	lm->sees_failures = option(L, "sees_failures");
 	lua_getfield(L, -1, "max_errors");

@@ -27,6 +27,18 @@ end
 --- Words in the table of hooks that are no hooks.
 local options = {
 	skippable = function (bound, value) bound.skippable = value == true end,
+	qtypes = function (bound, value, name)
+		if type(value) ~= 'table' or #value < 1 or #value > 8 then
+			error(string.format('module %s: layer.qtypes must be a list of one to eight types', name), 0)
+		end
+		bound.qtypes = value
+	end,
+	first_label = function (bound, value, name)
+		if type(value) ~= 'string' or #value < 1 or #value > 63 then
+			error(string.format('module %s: layer.first_label must be the beginning of a label', name), 0)
+		end
+		bound.first_label = value:lower()
+	end,
 	sees_failures = function (bound, value) bound.sees_failures = value == true end,
 	on_error = function (bound, value, name)
 		if value ~= 'fail' and value ~= 'skip' then

@@ -139,6 +139,33 @@ test('hooks get what they are promised', function (done)
 	end)
 end)
 
+test('hooks may be for some questions only', function (done)
+	local called = {}
+	local function counter(name, layer)
+		layer.begin = function () called[name] = (called[name] or 0) + 1 end
+		layer.finish = layer.begin
+		provide(name, function () return { layer = layer } end)
+		modules.load(name .. ' < iterate')
+	end
+	counter('mod_any', {})
+	counter('mod_a_type', { qtypes = { kres.type.MX, kres.type.A } })
+	counter('mod_other_type', { qtypes = { kres.type.MX } })
+	counter('mod_label', { first_label = 'TeS' })
+	counter('mod_other_label', { first_label = 'best' })
+	counter('mod_long_label', { first_label = 'testtest' })
+	provide('mod_bad_types', function () return { layer = { qtypes = 1 } } end)
+	boom(modules.load, { 'mod_bad_types' }, 'ERROR: ')
+	provide('mod_bad_label', function () return { layer = { first_label = '' } } end)
+	boom(modules.load, { 'mod_bad_label' }, 'ERROR: ')
+	ask(function ()
+		for _, name in ipairs({ 'any', 'a_type', 'other_type', 'label', 'other_label', 'long_label' }) do
+			modules.unload('mod_' .. name)
+		end
+		same(called, { mod_any = 2, mod_a_type = 2, mod_label = 2 })
+		done()
+	end)
+end)
+
 local function answer_with(rcode)
 	return function (_, req)
 		local answer = req:ensure_answer()
