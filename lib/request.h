@@ -18,6 +18,9 @@
 struct kr_context;
 struct kr_validation;
 
+/** Groups of forwarding targets: the first one and those to fall back on. */
+#define KR_FORWARD_GROUPS_MAX 4
+
 /** EDE codes beyond libknot's table (RFC 8914 and registry). */
 #define KR_EDE_NONE (-1)
 
@@ -73,6 +76,11 @@ struct kr_request {
 		bool (*is_tcp_connected)(struct sockaddr *);
 		bool (*is_tcp_waiting)(struct sockaddr *);
 		kr_sockaddr_array_t forwarding_targets; /**< on the pool; len may be reset */
+		/** Targets in the first n + 1 groups: later groups are asked when all of the
+		 * earlier ones failed. All zero: there is but one group. */
+		uint8_t group_ends[KR_FORWARD_GROUPS_MAX];
+		bool no_fallback_on_timeout;  /**< silence does not make the next group try */
+		bool no_fallback_on_servfail; /**< bad answers do not */
 	} selection_context;
 	alloc_wire_f alloc_wire_cb;
 	unsigned int uid; /**< for logs; >= 65536: internal */
@@ -102,6 +110,7 @@ struct kr_request {
 	unsigned int count_no_nsaddr;     /**< server names without address in a row */
 	unsigned int count_fail_row;      /**< failed answers in a row */
 	bool is_finished;                 /**< finish walk has run */
+	uint64_t rules_end; /**< place of the policy rule that had the last word; 0 = none had */
 	uint8_t repeat;                   /**< enum kr_repeat, kr_request_set_repeat() */
 
 	/* Listeners and the Lua side. */

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/resolve_impl.h"
 #include "lib/scrub.h"
+#include "lib/rules/rules.h"
 #include "lib/utils.h"
 #include "lib/dnssec/ta.h"
 
@@ -59,6 +60,7 @@ void kr_context_deinit(struct kr_context *ctx)
 	kr_zonecut_deinit(&ctx->root_hints);
 	kr_servers_free(ctx->servers);
 	kr_failcache_free(ctx->failures);
+	kr_rulebooks_free(ctx);
 	if (ctx->trust_anchors) {
 		kr_ta_clear(ctx->trust_anchors);
 		trie_free(ctx->trust_anchors);

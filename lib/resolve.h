@@ -82,6 +82,7 @@ struct kr_context {
 	const kr_layer_api_t **repeat_hooks; /**< those with kr_layer_api::repeated, NULL-ended */
 	bool layers_skippable;               /**< all layers are (kr_layer_api::is_skippable) */
 	uint64_t generation; /**< changes with configuration, rules, anchors, cache clearing */
+	struct kr_rulebook *rulebooks[2]; /**< lib/rules/rules.h */
 	/** Which clients rules treat alike, for the answer cache; NULL: all. */
 	kr_client_class_f client_class;
 	void *client_class_data;

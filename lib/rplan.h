@@ -59,6 +59,8 @@ struct kr_qflags {
 	bool NO_NS_FOUND : 1;     /**< no usable server in the last round */
 	bool PKT_IS_SANE : 1;     /**< current answer passed the basic checks */
 	bool DNS64_DISABLE : 1;   /**< no DNS64 */
+	bool NO_RULES : 1;        /**< upkeep of the resolver itself: policy and view leave it alone
+				   */
 };
 
 /** Union of two sets of flags. */
