@@ -7,6 +7,7 @@
 #include "daemon/engine.h"
 #include "daemon/guard.h"
 #include "lib/log.h"
+#include "lib/rules/rules.h"
 
 kr_layer_t kr_layer_t_static;
 const knot_dump_style_t KR_DUMP_STYLE_DEFAULT = {
@@ -68,6 +69,7 @@ struct lua_module {
 		uint32_t silent; /**< errors since then that were not logged */
 	} errors[KR_HOOK_COUNT];
 	kr_layer_api_t *api;
+	const kr_layer_api_t *compiled; /**< hooks in C that come first, or NULL */
 };
 
 static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char *text)
@@ -235,6 +237,46 @@ static int on_answer_finalize(kr_layer_t *ctx)
 	return call_hook(ctx, KR_HOOK_ANSWER_FINALIZE);
 }
 
+/* Rules that are compiled: the module's function is called if it has to be asked. */
+
+static int after_compiled(kr_layer_t *ctx, enum kr_hook hook, int state)
+{
+	const bool has_hook = ctx->api->cb_slots[hook] != LUA_NOREF;
+	if (state == KR_RULES_ASK && hook == KR_HOOK_FINISH)
+		ctx->pkt = ctx->req->answer;
+	return state != KR_RULES_ASK ? state : has_hook ? call_hook(ctx, hook) : ctx->state;
+}
+
+static int on_begin_compiled(kr_layer_t *ctx)
+{
+	const struct lua_module *lm = ctx->api->data;
+	return after_compiled(ctx, KR_HOOK_BEGIN, lm->compiled->begin(ctx));
+}
+
+static int on_finish_compiled(kr_layer_t *ctx)
+{
+	const struct lua_module *lm = ctx->api->data;
+	return after_compiled(ctx, KR_HOOK_FINISH, lm->compiled->finish(ctx));
+}
+
+static int on_answer_finalize_compiled(kr_layer_t *ctx)
+{
+	const struct lua_module *lm = ctx->api->data;
+	return after_compiled(ctx, KR_HOOK_ANSWER_FINALIZE, lm->compiled->answer_finalize(ctx));
+}
+
+/** Put the hooks in C before those in Lua. */
+static void api_put_compiled(kr_layer_api_t *api, const kr_layer_api_t *compiled)
+{
+	if (compiled->begin)
+		api->begin = on_begin_compiled;
+	if (compiled->finish)
+		api->finish = on_finish_compiled;
+	if (compiled->answer_finalize)
+		api->answer_finalize = on_answer_finalize_compiled;
+	api->repeated = compiled->repeated;
+}
+
 /** Let the table have a function for each hook that the Lua module has. */
 static void api_fill(kr_layer_api_t *api)
 {
@@ -303,6 +345,9 @@ static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 	lua_getfield(L, -1, "max_errors");
 	lm->errors_max = lua_tonumber(L, -1);
 	lua_pop(L, 1);
+	lm->compiled = option(L, "compiled") ? kr_rules_layer(lm->name) : NULL;
+	if (lm->compiled)
+		api_put_compiled(api, lm->compiled);
 	return api;
 }
 

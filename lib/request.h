@@ -111,7 +111,7 @@ struct kr_request {
 	unsigned int count_fail_row;      /**< failed answers in a row */
 	bool is_finished;                 /**< finish walk has run */
 	uint64_t rules_end; /**< place of the policy rule that had the last word; 0 = none had */
-	uint8_t repeat;                   /**< enum kr_repeat, kr_request_set_repeat() */
+	uint8_t repeat;     /**< enum kr_repeat, kr_request_set_repeat() */
 
 	/* Listeners and the Lua side. */
 	trace_log_f trace_log;

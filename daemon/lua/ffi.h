@@ -30,5 +30,8 @@
 #include "lib/resolve.h"
 #include "lib/rplan.h"
 #include "lib/rrs.h"
+#include "lib/rules/action.h"
+#include "lib/rules/list.h"
+#include "lib/rules/rules.h"
 #include "lib/utils.h"
 #include "lib/zonecut.h"

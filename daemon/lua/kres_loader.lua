@@ -39,6 +39,7 @@ local options = {
 		end
 		bound.first_label = value:lower()
 	end,
+	compiled = function (bound, value) bound.compiled = value == true end, -- its rules are in C (lib/rules)
 	sees_failures = function (bound, value) bound.sees_failures = value == true end,
 	on_error = function (bound, value, name)
 		if value ~= 'fail' and value ~= 'skip' then

@@ -519,8 +519,8 @@ static int put_alias(const struct deed *deed, const knot_dname_t *target)
 	if (!answer || knot_pkt_begin(answer, KNOT_ANSWER) != KNOT_EOK)
 		return 0;
 	kr_pkt_make_auth_header(answer);
-	(void)kr_pkt_put(answer, knot_pkt_qname(answer), deed->action->ttl_s,
-		kr_pkt_qclass(answer), KNOT_RRTYPE_CNAME, target, knot_dname_size(target));
+	(void)kr_pkt_put(answer, knot_pkt_qname(answer), deed->action->ttl_s, kr_pkt_qclass(answer),
+		KNOT_RRTYPE_CNAME, target, knot_dname_size(target));
 	set_error(deed, KNOT_EDNS_EDE_FORGED, "5DO5");
 	return KR_STATE_DONE;
 }

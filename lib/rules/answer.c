@@ -14,7 +14,8 @@ struct search {
 	struct kr_list_hit hit;
 };
 
-static bool find_addr(struct search *search, enum kr_trigger trigger, const uint8_t *addr, size_t len)
+static bool find_addr(
+	struct search *search, enum kr_trigger trigger, const uint8_t *addr, size_t len)
 {
 	return kr_list_find_addr(search->list, trigger, len == 4 ? AF_INET : AF_INET6, addr,
 		       &search->hit) != KR_VERDICT_NONE;
@@ -26,7 +27,7 @@ static bool find_in_answer(struct search *search, const struct kr_request *req)
 	for (size_t i = 0; i < req->answ_selected.len; ++i) {
 		const ranked_rr_array_entry_t *entry = req->answ_selected.at[i];
 		const knot_rrset_t *rr = entry->rr;
-		const size_t len = rr->type == KNOT_RRTYPE_A	  ? 4
+		const size_t len = rr->type == KNOT_RRTYPE_A      ? 4
 				   : rr->type == KNOT_RRTYPE_AAAA ? 16
 								  : 0;
 		if (!entry->to_wire || len == 0)
@@ -70,8 +71,8 @@ static bool find_in_servers(struct search *search, struct kr_request *req)
 		if (kr_zonecut_init(&cut, qry->sname, &req->pool) != 0)
 			return false;
 		bool secured = false;
-		const bool is_known = kr_zonecut_find_cached(req->ctx, &cut, qry->sname, qry,
-					      &secured) == 0;
+		const bool is_known =
+			kr_zonecut_find_cached(req->ctx, &cut, qry->sname, qry, &secured) == 0;
 		const struct kr_zonecut *at = is_known ? &cut : &qry->zone_cut;
 		if (at->nsset && trie_apply_with_key(at->nsset, server_matches, search) != 0)
 			return true;

@@ -57,7 +57,8 @@ struct filling {
 	bool has_failed;
 };
 
-static void add_net(const uint8_t *key, size_t key_len, const uint8_t *bytes, size_t len, void *data)
+static void add_net(
+	const uint8_t *key, size_t key_len, const uint8_t *bytes, size_t len, void *data)
 {
 	struct filling *filling = data;
 	const int family = key_len > 2 && key[1] == 4 ? AF_INET : AF_INET6;
@@ -229,8 +230,7 @@ enum kr_verdict kr_list_find_name(struct kr_list *list, enum kr_trigger trigger,
 	for (int n = key->labels; n >= 0; --n) {
 		const uint8_t side = n == key->labels ? ITEM_ITSELF : ITEM_BELOW;
 		size_t len = 0;
-		const uint8_t *value =
-			list_store_get(list->store, text, 1u + key->ends[n], &len);
+		const uint8_t *value = list_store_get(list->store, text, 1u + key->ends[n], &len);
 		if (!value || read_value(value, len, side, hit) == KR_VERDICT_NONE)
 			continue;
 		hit->labels = n;
@@ -280,9 +280,8 @@ static struct kr_action *data_action(const struct kr_list_hit *hit)
 	const uint8_t *end = hit->data + hit->len;
 	for (const uint8_t *at = hit->data; end - at >= 8;) {
 		const uint16_t len = knot_wire_read_u16(at + 6);
-		if (end - at < 8 + len ||
-			kr_action_add_record(action, knot_wire_read_u16(at),
-				knot_wire_read_u32(at + 2), at + 8, len) != 0)
+		if (end - at < 8 + len || kr_action_add_record(action, knot_wire_read_u16(at),
+						  knot_wire_read_u32(at + 2), at + 8, len) != 0)
 			break;
 		at += 8 + len;
 	}

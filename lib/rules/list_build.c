@@ -185,8 +185,8 @@ static void put_side(struct builder *b, struct value *value, const struct draft 
 			builder_skip(b, 0, "too many records at one name");
 		return;
 	}
-	put_item(value, side | (best->item & ITEM_VERDICT),
-		b->heap + best->at + best->key_len + 4, data_len(b, best));
+	put_item(value, side | (best->item & ITEM_VERDICT), b->heap + best->at + best->key_len + 4,
+		data_len(b, best));
 }
 
 static void make_value(
@@ -204,8 +204,8 @@ static void make_value(
 
 /* ---- writing ---- */
 
-static int put(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_len, const void *data,
-	size_t len)
+static int put(
+	MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_len, const void *data, size_t len)
 {
 	MDB_val k = {key_len, (void *)key};
 	MDB_val v = {len, (void *)data};
@@ -231,8 +231,8 @@ static int write_entries(struct builder *b, MDB_txn *txn, MDB_dbi dbi)
 	}
 	free(value);
 	if (ret == 0)
-		ret = put(txn, dbi, LIST_META_KEY, sizeof(LIST_META_KEY), &b->meta,
-			sizeof(b->meta));
+		ret = put(
+			txn, dbi, LIST_META_KEY, sizeof(LIST_META_KEY), &b->meta, sizeof(b->meta));
 	return ret;
 }
 
@@ -299,8 +299,9 @@ int list_build(const struct kr_list_config *config, const char *to, char *error)
 		ret = write_store(&b, to);
 	}
 	if (ret == 0 && b.meta.skipped > 0)
-		kr_log_warning(POLICY, "list %s: %" PRIu64 " entries, %" PRIu64
-			" lines or records were skipped\n", b.path, b.meta.entries, b.meta.skipped);
+		kr_log_warning(POLICY,
+			"list %s: %" PRIu64 " entries, %" PRIu64 " lines or records were skipped\n",
+			b.path, b.meta.entries, b.meta.skipped);
 	array_clear(b.drafts);
 	free(b.heap);
 	return ret;

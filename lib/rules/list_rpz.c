@@ -186,8 +186,8 @@ static void add(struct zone *zone, const struct trigger *trigger, uint8_t verdic
 		builder_add(zone->b, trigger->kind, trigger->key, trigger->key_len,
 			ITEM_ITSELF | verdict, data, len);
 	else
-		builder_add_name(zone->b, trigger->kind, trigger->name, trigger->side | verdict,
-			data, len);
+		builder_add_name(
+			zone->b, trigger->kind, trigger->name, trigger->side | verdict, data, len);
 }
 
 /* ---- actions ---- */
@@ -273,12 +273,12 @@ static void read_soa(struct zone *zone, const zs_scanner_t *s)
 }
 
 /** Bytes of the owner before the origin. @return false: it is outside */
-static bool inside_len(struct zone *zone, const zs_scanner_t *s, const knot_dname_t *owner, size_t *len)
+static bool inside_len(
+	struct zone *zone, const zs_scanner_t *s, const knot_dname_t *owner, size_t *len)
 {
 	if (!zone->has_origin && !zone->warned_soa) {
 		zone->warned_soa = true;
-		builder_warn(zone->b, s->line_counter,
-			"warning: SOA missing as the first record");
+		builder_warn(zone->b, s->line_counter, "warning: SOA missing as the first record");
 	}
 	if (!zone->has_guess) {
 		memcpy(zone->origin, s->zone_origin, s->zone_origin_length);
@@ -321,8 +321,8 @@ static void read_record(struct zone *zone, const zs_scanner_t *s)
 	if (!read_trigger(&trigger, owner, len)) {
 		const knot_dname_t *at = owner;
 		KR_DNAME_GET_STR(name, at);
-		builder_skip(zone->b, s->line_counter, "malformed address in \"%s\" (ignored)",
-			name);
+		builder_skip(
+			zone->b, s->line_counter, "malformed address in \"%s\" (ignored)", name);
 		return;
 	}
 	if (s->r_type == KNOT_RRTYPE_CNAME)

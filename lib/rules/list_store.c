@@ -40,8 +40,8 @@ static bool is_whole(struct list_store *store, const char *path)
 static bool read_meta(struct list_store *store)
 {
 	size_t len = 0;
-	const uint8_t *meta = list_store_get(
-		store, (const uint8_t *)LIST_META_KEY, sizeof(LIST_META_KEY), &len);
+	const uint8_t *meta =
+		list_store_get(store, (const uint8_t *)LIST_META_KEY, sizeof(LIST_META_KEY), &len);
 	if (!meta || len != sizeof(store->meta))
 		return false;
 	memcpy(&store->meta, meta, len);
@@ -177,7 +177,8 @@ static int build_into(struct list_watch *watch, const struct kr_list_config *con
 	int ret = list_build(config, to, error);
 	if (ret == 0 && rename(to, watch->shared) != 0) {
 		ret = kr_error(errno);
-		snprintf(error, KR_LIST_ERROR_MAX, "cannot rename '%.300s': %s", to, strerror(errno));
+		snprintf(error, KR_LIST_ERROR_MAX, "cannot rename '%.300s': %s", to,
+			strerror(errno));
 	}
 	if (ret != 0)
 		(void)unlink(to);

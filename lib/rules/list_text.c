@@ -74,8 +74,8 @@ static void add(struct builder *b, const struct reader *reader, const char *text
 static bool is_own_name(const char *text)
 {
 	static const char *const names[] = {"localhost", "localhost.localdomain", "local",
-		"broadcasthost", "ip6-localhost", "ip6-loopback", "ip6-localnet",
-		"ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts", "0.0.0.0"};
+		"broadcasthost", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-mcastprefix",
+		"ip6-allnodes", "ip6-allrouters", "ip6-allhosts", "0.0.0.0"};
 	for (size_t i = 0; i < KR_COUNT_OF(names); ++i) {
 		if (strcasecmp(text, names[i]) == 0)
 			return true;
@@ -123,8 +123,7 @@ static void read_domain(struct builder *b, struct reader *reader)
 	if (strncmp(text, "*.", 2) == 0)
 		add(b, reader, text + 2, ITEM_BELOW | KR_VERDICT_LISTED);
 	else
-		add(b, reader, text + (*text == '.'),
-			ITEM_ITSELF | ITEM_BELOW | KR_VERDICT_LISTED);
+		add(b, reader, text + (*text == '.'), ITEM_ITSELF | ITEM_BELOW | KR_VERDICT_LISTED);
 }
 
 static void read_adblock(struct builder *b, struct reader *reader)

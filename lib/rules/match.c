@@ -89,8 +89,8 @@ static bool matches(struct match *match, const struct rule *rule)
 		return false;
 	switch (rule->filter) {
 	case KR_FILTER_NAMES:
-		return rule->is_small || (match->has_name &&
-						 kr_names_have_key(rule->names, &match->key));
+		return rule->is_small ||
+		       (match->has_name && kr_names_have_key(rule->names, &match->key));
 	case KR_FILTER_LIST:
 		return find_in_list(match, rule->list);
 	case KR_FILTER_ASK:
@@ -134,8 +134,8 @@ struct rule *match_next(struct match *match, uint64_t after)
 {
 	struct rule *best = NULL;
 	for (size_t i = 0; i < match->found_len; ++i)
-		best = slot_next(match, match->found[i].slot, match->found[i].needs_below, after,
-			best);
+		best = slot_next(
+			match, match->found[i].slot, match->found[i].needs_below, after, best);
 	return slot_next(match, &match->list->plain, false, after, best);
 }
 

@@ -155,8 +155,8 @@ static int list_put(struct rule_list *list, struct rule *rule, const struct kr_r
 			rule->net->val = calloc(1, sizeof(struct slot));
 		return rule->net->val ? slot_add(rule->net->val, rule, false) : kr_error(ENOMEM);
 	}
-	rule->is_small = rule->names && !rule->key_name &&
-			 kr_names_len(rule->names) <= NAMES_SHARED_MAX;
+	rule->is_small =
+		rule->names && !rule->key_name && kr_names_len(rule->names) <= NAMES_SHARED_MAX;
 	if (is_shared(rule)) {
 		struct naming naming = {list, rule};
 		return kr_names_each(rule->names, name_add, &naming);

@@ -19,11 +19,7 @@ struct kr_list;
 struct kr_rulebook;
 
 /** The books of a process. */
-enum kr_book {
-	KR_BOOK_POLICY,
-	KR_BOOK_VIEW,
-	KR_BOOK_COUNT
-};
+enum kr_book { KR_BOOK_POLICY, KR_BOOK_VIEW, KR_BOOK_COUNT };
 
 /** Lists of the books, in the order in which they are gone through. */
 enum kr_book_list {

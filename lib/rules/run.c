@@ -43,8 +43,7 @@ static void log_listed(struct kr_request *req, const struct rule *rule, const st
 }
 
 /** What to do about an entry of a list. @return action with a reference, NULL = ask */
-static struct kr_action *action_of(
-	struct kr_request *req, struct rule *rule, struct match *match)
+static struct kr_action *action_of(struct kr_request *req, struct rule *rule, struct match *match)
 {
 	if (!rule->list)
 		return kr_action_ref(rule->action);

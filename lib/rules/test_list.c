@@ -54,13 +54,12 @@ static enum kr_verdict find_addr(struct kr_list *list, enum kr_trigger trigger, 
 static void hosts_files(void **state)
 {
 	(void)state;
-	struct kr_list *list = load(KR_LIST_HOSTS,
-		"127.0.0.1 localhost\n"
-		"0.0.0.0\ta.example  B.example # comment\r\n"
-		"fe80::1%eth0 c.example\n"
-		"no.address d.example\n"
-		"0.0.0.0 bad..name\n"
-		"::1 last.example");
+	struct kr_list *list = load(KR_LIST_HOSTS, "127.0.0.1 localhost\n"
+						   "0.0.0.0\ta.example  B.example # comment\r\n"
+						   "fe80::1%eth0 c.example\n"
+						   "no.address d.example\n"
+						   "0.0.0.0 bad..name\n"
+						   "::1 last.example");
 	assert_int_equal(find(list, "a.example"), KR_VERDICT_LISTED);
 	assert_int_equal(find(list, "b.example"), KR_VERDICT_LISTED);
 	assert_int_equal(find(list, "c.example"), KR_VERDICT_LISTED);
@@ -76,8 +75,8 @@ static void hosts_files(void **state)
 static void plain_names(void **state)
 {
 	(void)state;
-	struct kr_list *list = load(KR_LIST_DOMAINS,
-		"; comment\n\na.example\n*.b.example\n.c.example # more\nd e\n");
+	struct kr_list *list = load(
+		KR_LIST_DOMAINS, "; comment\n\na.example\n*.b.example\n.c.example # more\nd e\n");
 	assert_int_equal(find(list, "a.example"), KR_VERDICT_LISTED);
 	assert_int_equal(find(list, "x.y.a.example"), KR_VERDICT_LISTED);
 	assert_int_equal(find(list, "b.example"), KR_VERDICT_NONE);
@@ -138,8 +137,7 @@ static void rpz_triggers(void **state)
 	assert_int_equal(find_addr(list, KR_TRIGGER_IP, "192.0.2.1"), KR_VERDICT_PASS);
 	assert_int_equal(find_addr(list, KR_TRIGGER_IP, "192.0.3.1"), KR_VERDICT_NONE);
 	assert_int_equal(find_addr(list, KR_TRIGGER_IP, "2001:db8:2::1"), KR_VERDICT_NONE);
-	assert_int_equal(
-		find_addr(list, KR_TRIGGER_CLIENT_IP, "2001:db8:2::1"), KR_VERDICT_LISTED);
+	assert_int_equal(find_addr(list, KR_TRIGGER_CLIENT_IP, "2001:db8:2::1"), KR_VERDICT_LISTED);
 	assert_int_equal(find_addr(list, KR_TRIGGER_NSIP, "::1"), KR_VERDICT_LISTED);
 	assert_int_equal(find_addr(list, KR_TRIGGER_NSIP, "::2"), KR_VERDICT_NONE);
 	assert_int_equal(find(list, "ns.evil"), KR_VERDICT_NONE);

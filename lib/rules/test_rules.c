@@ -146,8 +146,8 @@ static void random_rule(struct kr_rulebook *book, struct naive *naive, uint32_t 
 {
 	memset(naive, 0, sizeof(*naive));
 	struct kr_rule_def def = {.id = id};
-	static const enum kr_filter_kind filters[] = {KR_FILTER_ALL, KR_FILTER_NAMES,
-		KR_FILTER_NAMES, KR_FILTER_NAMES, KR_FILTER_ASK};
+	static const enum kr_filter_kind filters[] = {
+		KR_FILTER_ALL, KR_FILTER_NAMES, KR_FILTER_NAMES, KR_FILTER_NAMES, KR_FILTER_ASK};
 	def.filter = naive->filter = filters[rnd(KR_COUNT_OF(filters))];
 	if (def.filter == KR_FILTER_NAMES) {
 		def.names = kr_names_new();

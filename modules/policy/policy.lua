@@ -13,126 +13,53 @@ local LOG_GRP_REQDBG = C.LOG_GRP_REQDBG
 -- RFC 8914 section 4.30: names are exempted from resolution by standards.
 local ede = kres.extended_error
 
-M.rules = {}
-M.postrules = {}
-M.special_names = {}
 local next_id = 0
 
 ---------------------------------------------------------------------------------------------------
--- Answers made here
+-- Actions: most are made in C (lib/rules/action.h); a function of Lua stands for each.
 
-local FORGED_SOA_TTL = 10800
+-- Action function → what it is in C.
+local natives = setmetatable({}, { __mode = 'k' })
 
-local function u32(n)
-	return string.char(bit.band(bit.rshift(n, 24), 255), bit.band(bit.rshift(n, 16), 255),
-		bit.band(bit.rshift(n, 8), 255), bit.band(n, 255))
+local function wrap(act)
+	if act == nil then error('policy: out of memory', 3) end
+	ffi.gc(act, C.kr_action_unref)
+	local function fn(state, req)
+		local result = C.kr_action_apply(act, req, state)
+		if result ~= 0 then return result end
+	end
+	natives[fn] = act
+	return fn, act
 end
 
-local SOA_RNAME = '\6nobody\7invalid\0'
-local SOA_NUMBERS = u32(1) .. u32(3600) .. u32(1200) .. u32(604800) .. u32(10800)
-
--- rdata of the SOA of forged answers
-local function forged_soa(mname)
-	return mname .. SOA_RNAME .. SOA_NUMBERS
+local function simple(kind)
+	return (wrap(C.kr_action_new(kind)))
 end
 
-local function log_applied(req, action)
-	if not C.kr_log_is_debug_fun(LOG_GRP_POLICY, req) then return end
-	local qry = req:current()
-	if qry == nil then return end
-	log_qry(qry, LOG_GRP_POLICY, '%s applied for %s %s', action,
-		kres.dname2str(qry:name()), kres.tostring.type[qry.stype] or tostring(qry.stype))
-end
+M.PASS = simple(C.KR_ACTION_PASS)
+M.DROP = simple(C.KR_ACTION_DROP)
+M.REFUSE = simple(C.KR_ACTION_REFUSE)
+M.NO_ANSWER = simple(C.KR_ACTION_NO_ANSWER)
+M.TC = simple(C.KR_ACTION_TC)
+M.DENY = simple(C.KR_ACTION_DENY)
+M.QTRACE = simple(C.KR_ACTION_TRACE)
 
--- The answer as an empty page. Returns nil if there is none to be had.
-local function clean_answer(req)
-	local answer = req:ensure_answer()
-	if answer == nil then return nil end
-	req.answ_selected.len = 0
-	req.auth_selected.len = 0
-	req.add_selected.len = 0
-	answer:clear_payload()
-	answer:aa(false)
-	answer:ad(false)
-	answer:tc(false)
-	answer:rcode(kres.rcode.NOERROR)
-	req:ensure_edns()
-	return answer
-end
-
-local function mkauth_soa(answer, dname, mname, ttl)
-	return answer:put(dname, ttl or FORGED_SOA_TTL, answer:qclass(), kres.type.SOA,
-		forged_soa(mname or dname))
-end
-
--- Deny with a SOA, and an explanation if there is one.
-local function deny(msg, code, text, log_name)
+local function deny(msg, code, log_name)
 	if msg ~= nil and (type(msg) ~= 'string' or #msg >= 255) then
 		error('DENY_MSG: optional msg must be string shorter than 256 characters', 3)
 	end
-	return function (_, req)
-		local answer = clean_answer(req)
-		if answer == nil then return nil end
-		C.kr_pkt_make_auth_header(answer)
-		answer:rcode(kres.rcode.NXDOMAIN)
-		answer:begin(kres.section.AUTHORITY)
-		mkauth_soa(answer, answer:qname())
-		if msg then
-			answer:begin(kres.section.ADDITIONAL)
-			answer:put('\11explanation\7invalid\0', FORGED_SOA_TTL, answer:qclass(),
-				kres.type.TXT, string.char(#msg) .. msg)
-		end
-		req:set_extended_error(code or ede.BLOCKED, text or 'CR36')
-		log_applied(req, log_name or (msg and 'DENY_MSG' or 'DENY'))
-		return kres.DONE
+	if code ~= nil and (type(code) ~= 'number' or code < 0 or code > 65534) then
+		error('DENY_MSG: the code of the extended error must be a number', 3)
 	end
+	local fn, act = wrap(C.kr_action_new(C.KR_ACTION_DENY))
+	C.kr_action_set_message(act, msg, code or ede.BLOCKED)
+	if log_name then C.kr_action_set_label(act, log_name) end
+	return fn
 end
 
-M.DENY = deny()
-
+-- Deny with an explanation.
 function M.DENY_MSG(msg, extended_error)
 	return deny(msg, extended_error)
-end
-
-function M.PASS(state, req)
-	log_applied(req, 'PASS')
-	return state
-end
-
-function M.DROP(_, req)
-	local answer = clean_answer(req)
-	if answer == nil then return nil end
-	answer:rcode(kres.rcode.SERVFAIL)
-	req:set_extended_error(ede.PROHIBITED, 'U5KL')
-	log_applied(req, 'DROP')
-	return kres.FAIL
-end
-
-function M.REFUSE(_, req)
-	local answer = clean_answer(req)
-	if answer == nil then return nil end
-	answer:rcode(kres.rcode.REFUSED)
-	req:set_extended_error(ede.PROHIBITED, 'EIM4')
-	log_applied(req, 'REFUSE')
-	return kres.DONE
-end
-
-function M.NO_ANSWER(_, req)
-	req.options.NO_ANSWER = true
-	log_applied(req, 'NO_ANSWER')
-	return kres.FAIL
-end
-
--- Send clients to a stream; those who came by one are let pass.
-function M.TC(state, req)
-	if req.qsource.addr == nil or req.qsource.flags.tcp then
-		return state
-	end
-	local answer = clean_answer(req)
-	if answer == nil then return nil end
-	answer:tc(true)
-	log_applied(req, 'TC')
-	return kres.DONE
 end
 
 local function check_answer_table(rtable)
@@ -149,118 +76,126 @@ end
 -- Forge records for some types; other types are let through, or denied with `nodata`.
 function M.ANSWER(rtable, nodata)
 	check_answer_table(rtable)
-	return function (_, req)
-		local qry = req:current()
-		if qry == nil then return nil end
-		local set = rtable[qry.stype]
-		if set == nil and not nodata then return nil end
-		local answer = clean_answer(req)
-		if answer == nil then return nil end
-		C.kr_pkt_make_auth_header(answer)
-		answer:rcode(kres.rcode.NOERROR)
-		local owner = answer:qname()
-		if set == nil then
-			answer:begin(kres.section.AUTHORITY)
-			local soa = rtable[kres.type.SOA]
-			if soa then
-				local rdata = type(soa.rdata) == 'table' and soa.rdata[1] or soa.rdata
-				answer:put(owner, soa.ttl or 1, answer:qclass(), kres.type.SOA, rdata)
-			else
-				mkauth_soa(answer, owner, nil, 1)
+	local fn, act = wrap(C.kr_action_new(C.KR_ACTION_ANSWER))
+	C.kr_action_set_nodata(act, nodata and true or false)
+	for rtype, set in pairs(rtable) do
+		for _, rdata in ipairs(type(set.rdata) == 'table' and set.rdata or { set.rdata }) do
+			if type(rdata) ~= 'string' or #rdata > 65535 or
+					C.kr_action_add_record(act, rtype, set.ttl or 1, rdata, #rdata) ~= 0 then
+				error('ANSWER: data of a record must be a string in wire form, its ttl a number of seconds', 2)
 			end
-			log_applied(req, 'ANSWER (nodata)')
-		else
-			answer:begin(kres.section.ANSWER)
-			local rdata = set.rdata
-			if type(rdata) ~= 'table' then rdata = { rdata } end
-			for _, rd in ipairs(rdata) do
-				answer:put(owner, set.ttl or 1, answer:qclass(), qry.stype, rd)
-			end
-			log_applied(req, 'ANSWER (forged)')
 		end
-		req:set_extended_error(ede.FORGED, '5DO5')
-		return kres.DONE
 	end
+	return fn
+end
+
+-- The same action with another TTL for what it makes up.
+function M.TTL(seconds, action)
+	local act = natives[action]
+	if type(seconds) ~= 'number' or seconds < 0 or seconds > 2147483647 or act == nil then
+		error('TTL: seconds and one of the actions of policy are expected', 2)
+	end
+	return (wrap(C.kr_action_with_ttl(act, seconds)))
+end
+
+-- Say what an action would do, do nothing.
+function M.AUDIT(action)
+	if type(action) ~= 'function' then
+		error('AUDIT: an action is expected, got ' .. type(action), 2)
+	end
+	local fn, act = wrap(C.kr_action_new(C.KR_ACTION_AUDIT))
+	if natives[action] then
+		C.kr_action_set_inner(act, natives[action])
+	else
+		C.kr_action_set_label(act, 'an own action')
+	end
+	return fn
+end
+
+-- The answer as an empty page. Returns nil if there is none to be had.
+local function clean_answer(req)
+	local answer = req:ensure_answer()
+	if answer == nil then return nil end
+	C.kr_request_clear_selected(req)
+	answer:clear_payload()
+	answer:aa(false)
+	answer:ad(false)
+	answer:tc(false)
+	answer:rcode(kres.rcode.NOERROR)
+	req:ensure_edns()
+	return answer
 end
 
 ---------------------------------------------------------------------------------------------------
 -- Forwarding
 
 -- Text `ADDR[@PORT]` to a socket address that the garbage collector owns.
-local function addr2sock(target, default_port)
+local function addr2sock(target, default_port, level)
+	level = level or 3
 	if type(target) ~= 'string' then
-		error('failed to parse address: a string is expected, got ' .. type(target), 3)
+		error('failed to parse address: a string is expected, got ' .. type(target), level)
 	end
 	local addr_buf = ffi.new('char[?]', 47)
 	local port = ffi.new('uint16_t[1]', default_port)
 	if C.kr_straddr_split(target, addr_buf, port) ~= 0 then
-		error('failed to parse address ' .. target, 3)
+		error('failed to parse address ' .. target, level)
 	end
 	local sock = C.kr_straddr_socket(addr_buf, port[0], nil)
 	if sock == nil then
-		error("target '" .. target .. "' is not a valid IP address", 3)
+		error("target '" .. target .. "' is not a valid IP address", level)
 	end
 	return ffi.gc(sock, C.free)
 end
 M.addr2sock = addr2sock
 
-local function parse_targets(targets, default_port)
-	local list = {}
-	for _, target in ipairs(type(targets) == 'table' and targets or { targets }) do
-		list[#list + 1] = addr2sock(target, default_port)
+local FALLBACK_ON = { timeout = true, servfail = true }
+
+-- What makes the next group of targets take over: a list of words.
+local function fallback_on(words)
+	local on = {}
+	for _, word in ipairs(type(words) == 'table' and words or { words }) do
+		if not FALLBACK_ON[word] then
+			error("forwarding: 'on' knows 'timeout' and 'servfail', not " .. tostring(word), 4)
+		end
+		on[word] = true
 	end
-	if #list == 0 then
-		error('at least one forwarding target is needed', 3)
-	end
-	return list
+	return on
 end
 
--- Replace the targets of a request.
-local function set_targets(req, list)
-	req.selection_context.forwarding_targets.len = 0
-	local added = 0
-	for _, sock in ipairs(list) do
-		if C.kr_forward_add_target(req, sock) == 0 then
-			added = added + 1
+-- Targets of a group and of those it falls back on. Socket addresses may be given, too.
+local function add_targets(act, targets, default_port, group)
+	local list = type(targets) == 'table' and targets or { targets }
+	for key in pairs(list) do
+		if type(key) ~= 'number' and key ~= 'fallback' and key ~= 'on' then
+			error("forwarding: unknown key '" .. tostring(key) .. "'", 4)
 		end
 	end
-	if added == 0 then
-		local names = {}
-		for i, sock in ipairs(list) do names[i] = tostring(ffi.cast('struct sockaddr *', sock)) end
-		error('no usable forwarding target (address family disabled): ' .. table.concat(names, ', '))
+	if #list == 0 then error('at least one forwarding target is needed', 4) end
+	for _, target in ipairs(list) do
+		local sock = type(target) == 'cdata' and target or M.addr2sock(target, default_port, 5)
+		if C.kr_action_add_target(act, ffi.cast('struct sockaddr *', sock), group) ~= 0 then
+			error('forwarding: too many targets or groups', 4)
+		end
 	end
+	if list.fallback ~= nil then add_targets(act, list.fallback, default_port, group + 1) end
 end
 
-local function go_forward(state, req, list)
-	local qry = req:current()
-	req.options.FORWARD = true
-	req.options.NO_MINIMIZE = true
-	qry.flags.FORWARD = true
-	qry.flags.ALWAYS_CUT = false
-	qry.flags.NO_MINIMIZE = true
-	qry.flags.AWAIT_CUT = true
-	set_targets(req, list)
-	return state
+local function new_forward(kind, targets, default_port)
+	local fn, act = wrap(C.kr_action_new(kind))
+	add_targets(act, targets, default_port, 0)
+	if type(targets) == 'table' and targets.on ~= nil then
+		local on = fallback_on(targets.on)
+		C.kr_action_set_fallback(act, on.timeout or false, on.servfail or false)
+	end
+	return fn
 end
 
 function M.FORWARD(targets)
-	local list = parse_targets(targets, 53)
-	return function (state, req)
-		log_applied(req, 'FORWARD')
-		return go_forward(state, req, list)
-	end
+	return new_forward(C.KR_ACTION_FORWARD, targets, 53)
 end
 
 function M.STUB(targets)
-	local list = parse_targets(targets, 53)
-	return function (state, req)
-		local qry = req:current()
-		qry.flags.STUB = true
-		qry.flags.ALWAYS_CUT = false
-		set_targets(req, list)
-		log_applied(req, 'STUB')
-		return state
-	end
+	return new_forward(C.KR_ACTION_STUB, targets, 53)
 end
 
 local TLS_KEYS = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true }
@@ -332,12 +267,8 @@ function M.TLS_FORWARD(targets)
 		add_tls_target(target)
 		list[#list + 1] = sock
 	end
-	return function (state, req)
-		log_applied(req, 'TLS_FORWARD')
-		req.options.TCP = true
-		req:current().flags.TCP = true
-		return go_forward(state, req, list)
-	end
+	list.fallback, list.on = targets.fallback, targets.on
+	return new_forward(C.KR_ACTION_TLS_FORWARD, list, 853)
 end
 
 -- Send a copy of the question somewhere; what comes back is ignored.
@@ -388,25 +319,13 @@ end
 
 function M.FLAGS(opts_set, opts_clear)
 	local set, clear = kres.mk_qflags(opts_set or {}), kres.mk_qflags(opts_clear or {})
-	return function (_, req)
-		local qry = req:current()
-		C.kr_qflags_set(qry.flags, set)
-		C.kr_qflags_clear(qry.flags, clear)
-		C.kr_qflags_set(req.options, set)
-		C.kr_qflags_clear(req.options, clear)
-		return nil
-	end
+	local fn, act = wrap(C.kr_action_new(C.KR_ACTION_FLAGS))
+	C.kr_action_set_flags(act, set, clear)
+	return fn
 end
 
 local function log_reqdbg(req, fmt, ...)
 	log_req(req, 0, 0, LOG_GRP_REQDBG, fmt, ...)
-end
-
-function M.QTRACE(_, req)
-	req.options.TRACE = true
-	local qry = req:current()
-	if qry ~= nil then qry.flags.TRACE = true end
-	return nil
 end
 
 local function log_question(req)
@@ -507,50 +426,62 @@ local function wire_name(name)
 	return dname
 end
 
-local function name_set(names)
-	local set = {}
-	for _, name in ipairs(names) do set[wire_name(name)] = true end
-	return set
+-- Filter function → what it is made of, for the engine in C (lib/rules/rules.h).
+local filters = setmetatable({}, { __mode = 'k' })
+
+local function filter(fn, info)
+	filters[fn] = info
+	return fn
+end
+M._filter = filter
+
+local function new_names()
+	local names = C.kr_names_new()
+	if names == nil then error('policy: out of memory', 3) end
+	return ffi.gc(names, C.kr_names_unref)
+end
+
+local function name_set(list, below)
+	if type(list) ~= 'table' then
+		error('a list of domain names is expected, got ' .. type(list), 3)
+	end
+	local names = new_names()
+	for _, name in ipairs(list) do C.kr_names_add(names, wire_name(name), below) end
+	return names
+end
+
+local function by_names(action, names)
+	return filter(function (_, query)
+		if C.kr_names_have(names, query:name()) then return action end
+	end, { kind = C.KR_FILTER_NAMES, names = names, action = action })
 end
 
 function M.all(action)
-	return function () return action end
+	return filter(function () return action end, { kind = C.KR_FILTER_ALL, action = action })
 end
 
 function M.domains(action, dname_list)
-	local set = name_set(dname_list)
-	return function (_, query)
-		if set[query:name()] then return action end
-	end
-end
-
--- Is the name, or any ancestor of it, in the set? One look-up a label.
-local function has_suffix(set, name)
-	local pos = 1
-	while true do
-		if set[pos == 1 and name or name:sub(pos)] then return true end
-		local len = name:byte(pos)
-		if not len or len == 0 then return false end
-		pos = pos + len + 1
-	end
+	return by_names(action, name_set(dname_list, false))
 end
 
 function M.suffix(action, dname_list)
-	local set = name_set(dname_list)
-	if next(set) == nil then return function () end end
-	return function (_, query)
-		if has_suffix(set, query:name()) then return action end
-	end
+	return by_names(action, name_set(dname_list, true))
 end
 
+-- Of both the common suffix and the others, the longer one decides.
 function M.suffix_common(action, suffix_list, common_suffix)
-	local matches = M.suffix(action, suffix_list)
-	if not common_suffix then return matches end
+	if not common_suffix then return M.suffix(action, suffix_list) end
 	local common = wire_name(common_suffix)
-	return function (req, query)
-		local name = query:name()
-		if name:sub(-#common) == common then return matches(req, query) end
+	local names = new_names()
+	for _, suffix in ipairs(suffix_list) do
+		local name = wire_name(suffix)
+		if C.knot_dname_in_bailiwick(name, common) >= 0 then
+			C.kr_names_add(names, name, true)
+		elseif C.knot_dname_in_bailiwick(common, name) >= 0 then
+			C.kr_names_add(names, common, true)
+		end
 	end
+	return by_names(action, names)
 end
 
 function M.pattern(action, pattern)
@@ -590,186 +521,280 @@ function M.slice_randomize_psl(seed)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Response policy zones
+-- Lists of names in files: response policy zones and simpler formats (lib/rules/list.h)
 
-local function rpz_action_of(target, custom)
-	if target == '\0' then return custom end
-	if target == '\1*\0' then return M.ANSWER({}, true) end
-	if target == '\12rpz-passthru\0' then return M.PASS end
-	if target == '\8rpz-drop\0' then return M.DROP end
-	if target == '\12rpz-tcp-only\0' then return M.TC end
+local POLL_MS = 500
+local FORMATS = { rpz = C.KR_LIST_RPZ, hosts = C.KR_LIST_HOSTS, domains = C.KR_LIST_DOMAINS,
+	adblock = C.KR_LIST_ADBLOCK }
+local OPTIONS = { format = 'string', watch = 'boolean', drop = 'string', name = 'string', tell = 'boolean' }
+
+local BY_VERDICT = {
+	[tonumber(C.KR_VERDICT_PASS)] = M.PASS,
+	[tonumber(C.KR_VERDICT_TC)] = M.TC,
+}
+
+-- All lists in use, for M.lists().
+local lists = setmetatable({}, { __mode = 'k' })
+
+-- Look after a file for as long as its list is in use.
+local function watch_list(list, path)
+	local weak = setmetatable({ list = list }, { __mode = 'v' })
+	local error_text = ffi.new('char[512]')
+	event.recurrent(POLL_MS, function (timer)
+		if not weak.list then return event.cancel(timer) end
+		local result = C.kr_list_poll(weak.list, error_text)
+		if result > 0 then
+			local stats = C.kr_list_stats(weak.list)
+			log_info(LOG_GRP_POLICY, 'RPZ reloading: %s', path:match('[^/]+$'))
+			log_info(LOG_GRP_POLICY, 'list %s: %d entries, serial %d', path, tonumber(stats.entries),
+				tonumber(stats.serial))
+			M._book:changed()
+		elseif result < 0 then
+			log_error(LOG_GRP_POLICY, 'RPZ %s: %s (the old rules stay)', path, ffi.string(error_text))
+		end
+	end)
+end
+
+local function open_list(path, opts, level)
+	if type(path) ~= 'string' then error('a path is expected, got ' .. type(path), level + 1) end
+	local config = ffi.new('struct kr_list_config')
+	local error_text = ffi.new('char[512]')
+	config.path, config.dir = path, 'rules'
+	config.format = FORMATS[opts.format or 'rpz']
+	config.no_answer = opts.drop == 'silent'
+	local list = C.kr_list_open(config, error_text)
+	if list == nil then
+		error(string.format('failed to parse "%s": %s', path, ffi.string(error_text)), level + 1)
+	end
+	return ffi.gc(list, C.kr_list_unref)
+end
+
+-- What the rule of a list does about a name.
+local function list_filter(list, action, opts)
+	local hit = ffi.new('struct kr_list_hit')
+	return filter(function (_, query)
+		local verdict = tonumber(C.kr_list_find(list, query:name(), hit))
+		if verdict == C.KR_VERDICT_NONE then return nil end
+		if verdict == C.KR_VERDICT_LISTED then return action end
+		if verdict == C.KR_VERDICT_DROP then return opts.drop == 'silent' and M.NO_ANSWER or M.DROP end
+		return BY_VERDICT[verdict] or (wrap(C.kr_list_action(list, hit)))
+	end, { kind = C.KR_FILTER_LIST, list = list, action = action, label = opts.tell and opts.name or nil })
+end
+
+-- A filter for the names of a file.
+function M.list(action, path, opts)
+	opts = opts or {}
+	for key, value in pairs(opts) do
+		if type(value) ~= OPTIONS[key] then error("list: bad option '" .. tostring(key) .. "'", 2) end
+	end
+	if opts.format and not FORMATS[opts.format] then
+		error("list: unknown format '" .. opts.format .. "'; there are rpz, hosts, domains and adblock", 2)
+	end
+	if opts.drop and opts.drop ~= 'servfail' and opts.drop ~= 'silent' then
+		error("list: drop is 'servfail' or 'silent'", 2)
+	end
+	local list = open_list(path, opts, 2)
+	local named = { name = opts.name or path:match('[^/]+$'), tell = opts.tell, drop = opts.drop }
+	lists[list] = named.name
+	if opts.watch ~= false then watch_list(list, path) end
+	return list_filter(list, action, named)
+end
+
+function M.rpz(action, path, watch, opts)
+	local all = { format = 'rpz' }
+	for key, value in pairs(opts or {}) do all[key] = value end
+	if watch ~= nil then all.watch = watch and true or false end
+	local ok, result = pcall(M.list, action, path, all)
+	if not ok then error((tostring(result):gsub('^[^:]*:%d+: ', '')), 2) end
+	return result
+end
+
+-- Lists in use with their counters.
+function M.lists()
+	local found = {}
+	local text = ffi.new('char[1024]')
+	for list, name in pairs(lists) do
+		local stats = C.kr_list_stats(list)
+		local top, i = {}, 0
+		while true do
+			local hits = tonumber(C.kr_list_top(list, i, text, 1024))
+			if hits == 0 then break end
+			i = i + 1
+			top[i] = { name = ffi.string(text), hits = hits }
+		end
+		table.sort(top, function (x, y) return x.hits > y.hits end)
+		for n = #top, 21, -1 do top[n] = nil end
+		found[#found + 1] = { name = name, entries = tonumber(stats.entries), hits = tonumber(stats.hits),
+			skipped = tonumber(stats.skipped), generation = tonumber(stats.generation),
+			serial = tonumber(stats.serial), shared = stats.is_shared, top = top }
+	end
+	table.sort(found, function (x, y) return x.name < y.name end)
+	return found
+end
+
+---------------------------------------------------------------------------------------------------
+-- Books: rules in the engine, as tables that Lua sees
+
+local rule_p = ffi.typeof('struct kr_rule *')
+
+local function address(rule)
+	return tonumber(ffi.cast('intptr_t', ffi.cast(rule_p, rule)))
+end
+
+-- Description → { rule, book }; the counters of a rule are in C.
+local handles = setmetatable({}, { __mode = 'k' })
+
+local desc_mt = {
+	__index = function (desc, key)
+		local handle = handles[desc]
+		if not handle then return nil end
+		if key == 'count' then return tonumber(handle.rule.count) end
+		if key == 'suspended' then return handle.rule.suspended or nil end
+	end,
+	__newindex = function (desc, key, value)
+		local handle = handles[desc]
+		if handle and key == 'count' then
+			handle.rule.count = value
+		elseif handle and key == 'suspended' then
+			C.kr_rule_suspend(handle.book, handle.rule, value and true or false)
+		else
+			rawset(desc, key, value)
+		end
+	end,
+}
+
+local Book = {}
+Book.__index = Book
+
+local function new_book(which)
+	return setmetatable({ c = C.kr_rulebook(kres.context(), which), descs = {} }, Book)
+end
+
+-- Add a rule to the engine; `extra` may have net = { side, family, bytes, bits } and key.
+function Book:add(list, desc, extra)
+	local cb = desc.cb
+	local info = filters[cb]
+	local def = ffi.new('struct kr_rule_def')
+	local net = extra and extra.net
+	if info and (info.action == nil or info.net and net) then info = nil end
+	def.id = tonumber(desc.id) or 0
+	def.filter = info and info.kind or C.KR_FILTER_ASK
+	def.names, def.list = info and info.names, info and info.list
+	def.action = info and natives[info.action]
+	def.label = info and info.label
+	def.key = extra and extra.key
+	net = net or info and info.net
+	if net then
+		def.side, def.family, def.bits = net.side, net.family, net.bits
+		ffi.copy(def.net, net.bytes, #net.bytes)
+	end
+	local rule = C.kr_rule_add(self.c, list, def)
+	if rule == nil then error('policy: the rule is not valid', 3) end
+	C.kr_rule_ref(rule)
+	local count, suspended = rawget(desc, 'count'), rawget(desc, 'suspended')
+	desc.count, desc.suspended = nil, nil
+	handles[desc] = { rule = ffi.gc(rule, C.kr_rule_unref), book = self.c }
+	self.descs[address(rule)] = desc
+	setmetatable(desc, desc_mt)
+	if count then desc.count = count end
+	if suspended then desc.suspended = true end
+	return desc
+end
+
+function Book:del(desc)
+	local handle = handles[desc]
+	if not handle then return end
+	self.descs[address(handle.rule)] = nil
+	C.kr_rule_del(self.c, handle.rule)
+end
+
+function Book:changed()
+	C.kr_rulebook_changed(self.c)
+end
+
+-- The action of a rule: its filter is a function, or has found already that it matches.
+local function action_of(desc, is_unsure, req, qry)
+	if is_unsure then return desc.cb(req, qry) end
+	local info = filters[desc.cb]
+	return info and info.action
+end
+
+-- Go on where C could not. Returns a state or nil.
+function Book:ask(state, req, qry)
+	local rule = C.kr_rulebook_asked(self.c)
+	while rule ~= nil do
+		local place, is_unsure = rule.place, rule.is_unsure
+		local desc = self.descs[address(rule)]
+		local action = desc and action_of(desc, is_unsure, req, qry)
+		if action then
+			if is_unsure then desc.count = desc.count + 1 end
+			local result = action(state, req)
+			if result then
+				req.rules_end = place
+				return result
+			end
+		end
+		local result = C.kr_rulebook_run(self.c, req, state, place)
+		if result >= 0 then return result ~= 0 and result or nil end
+		rule = C.kr_rulebook_asked(self.c)
+	end
 	return nil
 end
 
-local function rpz_warn(path, line, fmt, ...)
-	log_warn(LOG_GRP_POLICY, 'RPZ %s:%d ' .. fmt, path, line, ...)
-end
-
-local RPZ_BANNED = {}
-for _, name in ipairs({ 'DNAME', 'DNSKEY', 'DS', 'RRSIG', 'NSEC', 'NSEC3' }) do
-	RPZ_BANNED[kres.type[name]] = name
-end
-
--- Add one record to the rules being collected.
-local function rpz_record(zone, parser, action)
-	local path, line = zone.path, tonumber(parser.line_counter)
-	local owner = ffi.string(parser.r_owner, parser.r_owner_length):lower()
-	local rtype = parser.r_type
-	local rdata = ffi.string(parser.r_data, parser.r_data_length)
-	if rtype == kres.type.SOA then
-		if zone.origin_known then
-			rpz_warn(path, line, 'warning: RR type SOA is not allowed in RPZ (ignored)')
-		else
-			zone.origin, zone.origin_known = owner, true
-		end
-		return
-	end
-	if not zone.origin_known and not zone.soa_warned then
-		zone.soa_warned = true
-		rpz_warn(path, line, 'warning: SOA missing as the first record')
-	end
-	zone.origin = zone.origin or ffi.string(parser.zone_origin, parser.zone_origin_length):lower()
-	local origin = zone.origin
-	if C.knot_dname_in_bailiwick(owner, origin) < 0 then
-		if not zone.outside_warned then
-			zone.outside_warned = true
-			log_warn(LOG_GRP_POLICY,
-				'RPZ %s:%d: RR owner "%s" outside the zone (ignored; reported once per file)',
-				path, line, kres.dname2str(owner))
-		end
-		return
-	end
-	local name = owner:sub(1, #owner - #origin) .. '\0'
-	if rtype == kres.type.NS and name == '\0' then return end
-	if RPZ_BANNED[rtype] or rtype == kres.type.NS then
-		rpz_warn(path, line, 'warning: RR type %s is not allowed in RPZ (ignored)',
-			kres.tostring.type[rtype])
-		return
-	end
-	local rule = zone.rules[name]
-	if not rule then
-		rule = {}
-		zone.rules[name] = rule
-		zone.count = zone.count + 1
-	end
-	if rtype == kres.type.CNAME then
-		local found = rpz_action_of(rdata, action)
-		if found then
-			rule.action = found
-		else
-			log_warn(LOG_GRP_POLICY,
-				'RPZ %s:%d: CNAME with custom target in RPZ is not supported yet (ignored)', path, line)
-		end
-		return
-	end
-	rule.sets = rule.sets or {}
-	local set = rule.sets[rtype]
-	if not set then
-		rule.sets[rtype] = { rdata = { rdata }, ttl = parser.r_ttl }
-		return
-	end
-	set.rdata[#set.rdata + 1] = rdata
-	if set.ttl ~= parser.r_ttl then
-		rpz_warn(path, line, 'warning: different TTLs in a set (minimum taken)')
-		set.ttl = math.min(set.ttl, parser.r_ttl)
-	end
-end
-
--- Read a file. Broken records are skipped and counted; returns name -> action, or nil and a reason.
-local function rpz_read(path, action)
-	if type(path) ~= 'string' then return nil, 'a path is expected' end
-	local parser = require('zonefile').new()
-	local ok, err = parser:open(path)
-	if not ok then return nil, err or 'unreadable' end
-	local zone = { path = path, rules = {}, count = 0 }
-	while true do
-		local got, why = parser:parse()
-		if got then
-			rpz_record(zone, parser, action)
-		elseif why then
-			log_error(LOG_GRP_POLICY, 'RPZ %s:%d: %s', path, tonumber(parser.line_counter), why)
-		else
-			break
-		end
-	end
-	local actions = {}
-	for name, rule in pairs(zone.rules) do
-		actions[name] = rule.sets and M.ANSWER(rule.sets, true) or rule.action
-	end
-	return actions, zone.count
-end
-
--- The action of the name itself, else of the closest wildcard above it.
-local function rpz_lookup(rules, name)
-	local found = rules[name]
-	if found then return found end
-	local pos = 1
-	while true do
-		local len = name:byte(pos)
-		if not len or len == 0 then return nil end
-		pos = pos + len + 1
-		found = rules['\1*' .. name:sub(pos)]
-		if found then return found end
-	end
-end
-
-local function rpz_watch(path, on_change)
-	local ok, notify = pcall(require, 'cqueues.notify')
-	local dir, file = path:match('^(.*)/([^/]+)$')
-	if not dir then dir, file = '.', path end
-	if not ok then
-		return false
-	end
-	local watcher = notify.opendir(dir)
-	watcher:add(file)
-	worker.coroutine(function ()
-		for _, name in watcher:changes() do
-			-- one write makes several events: let them settle
-			if name == file then
-				worker.sleep(0.1)
-				local good, err = pcall(on_change)
-				if not good then
-					log_error(LOG_GRP_POLICY, 'RPZ %s: %s', path, tostring(err))
-				end
-			end
-		end
-	end)
-	return true
-end
-
-function M.rpz(action, path, watch)
-	local rules, err = rpz_read(path, action)
-	if not rules then
-		error(string.format('failed to parse "%s": %s', tostring(path), err), 2)
-	end
-	if watch ~= false then
-		local watched = rpz_watch(path, function ()
-			log_info(LOG_GRP_POLICY, 'RPZ reloading: %s', path:match('[^/]+$'))
-			local fresh, why = rpz_read(path, action)
-			if fresh then
-				rules = fresh
-			else
-				log_error(LOG_GRP_POLICY, 'RPZ %s: %s (the old rules stay)', path, why)
-			end
-		end)
-		if not watched and watch == true then
-			error('[poli] lua-cqueues required to watch and reload RPZ file', 2)
-		elseif not watched then
-			log_info(LOG_GRP_POLICY, 'lua-cqueues required to watch and reload RPZ file, continuing without watching')
-		end
-	end
-	return function (_, query)
-		return rpz_lookup(rules, query:name())
-	end
-end
+M._new_book = new_book
 
 ---------------------------------------------------------------------------------------------------
 -- The lists of rules
 
--- With rules of the user every request has to be seen: they may look at the client, count, or log.
-local function rules_changed()
-	kres.context().answers_vary = #M.rules > 0 or #M.postrules > 0
+local book = new_book(C.KR_BOOK_POLICY)
+M._book = book
+
+-- Lists that Lua sees, and what the engine has of them.
+local shown = { rules = {}, postrules = {}, special_names = {} }
+local known = { rules = {}, special_names = {} }
+local PLACES = { rules = C.KR_POLICY_USER, special_names = C.KR_POLICY_SPECIAL }
+
+local function is_same(a, b)
+	if #a ~= #b then return false end
+	for i = 1, #a do
+		if a[i] ~= b[i] then return false end
+	end
+	return true
 end
+
+-- Lists may be changed by hand: see to it that the engine has the same.
+local function sync()
+	for name, list in pairs(known) do
+		local now = shown[name]
+		if not is_same(now, list) then
+			local counts = {}
+			for _, desc in ipairs(list) do
+				counts[desc] = { desc.count, desc.suspended }
+				book:del(desc)
+				handles[desc] = nil
+			end
+			known[name] = {}
+			for i, desc in ipairs(now) do
+				desc.count, desc.suspended = unpack(counts[desc] or { desc.count, desc.suspended })
+				book:add(PLACES[name], desc)
+				known[name][i] = desc
+			end
+		end
+	end
+	C.kr_rulebook_set_post(book.c, #shown.postrules > 0)
+end
+
+setmetatable(M, {
+	__index = shown,
+	__newindex = function (module, key, value)
+		if shown[key] and type(value) == 'table' then
+			shown[key] = value
+			sync()
+		else
+			rawset(module, key, value)
+		end
+	end,
+})
 
 function M.add(...)
 	local rule, postrule = ...
@@ -781,17 +806,30 @@ function M.add(...)
 	end
 	local desc = { id = next_id, cb = rule, count = 0 }
 	next_id = next_id + 1
-	table.insert(postrule and M.postrules or M.rules, desc)
-	rules_changed()
+	sync()
+	if postrule then
+		table.insert(shown.postrules, desc)
+	else
+		book:add(C.KR_POLICY_USER, desc)
+		table.insert(shown.rules, desc)
+		table.insert(known.rules, desc)
+	end
+	sync()
 	return desc
 end
 
 function M.del(id)
-	for _, list in ipairs({ M.rules, M.postrules }) do
+	sync()
+	for _, name in ipairs({ 'postrules', 'rules' }) do
+		local list = shown[name]
 		for i, desc in ipairs(list) do
 			if desc.id == id then
 				table.remove(list, i)
-				rules_changed()
+				if name == 'rules' then
+					table.remove(known.rules, i)
+					book:del(desc)
+				end
+				sync()
 				return true
 			end
 		end
@@ -833,7 +871,19 @@ local LOCAL_ZONES = M.todnames(arpa_list())
 local SPECIAL_NAMES = M.todnames({ 'test', 'onion', 'invalid', 'local' })
 
 local function deny_by_standard(url)
-	return deny('Blocking is mandated by standards, see references on ' .. url, ede.NOTSUP, 'CR36', 'DENY_MSG')
+	return deny('Blocking is mandated by standards, see references on ' .. url, ede.NOTSUP, 'DENY_MSG')
+end
+
+local FORGED_SOA_TTL = 10800
+
+local function u32(n)
+	return string.char(bit.band(bit.rshift(n, 24), 255), bit.band(bit.rshift(n, 16), 255),
+		bit.band(bit.rshift(n, 8), 255), bit.band(n, 255))
+end
+
+-- rdata of the SOA of local zones
+local function forged_soa(mname)
+	return mname .. '\6nobody\7invalid\0' .. u32(1) .. u32(3600) .. u32(1200) .. u32(604800) .. u32(10800)
 end
 
 local LOCALHOST = kres.str2dname('localhost')
@@ -852,7 +902,7 @@ local function put_local(req, rcode, records, soa_owner)
 		answer:put(answer:qname(), rr.ttl or LOCAL_TTL, answer:qclass(), rr.type, rr.rdata)
 	end
 	if #records == 0 then
-		mkauth_soa(answer, soa_owner, LOCALHOST)
+		answer:put(soa_owner, FORGED_SOA_TTL, answer:qclass(), kres.type.SOA, forged_soa(LOCALHOST))
 	end
 	return kres.DONE
 end
@@ -909,23 +959,23 @@ M.special_names = {
 ---------------------------------------------------------------------------------------------------
 -- Layer
 
+-- The engine goes first; these are called if a function has to be asked (daemon/ffi_layer.c).
 M.layer = {
-	skippable = true, -- special names follow from the question; user rules are told to the context
+	compiled = true,
 	begin = function (state, req)
-		if bit.band(state, bit.bor(kres.FAIL, kres.DONE)) ~= 0 then return state end
 		local qry = req:initial()
 		if qry == nil then qry = req:current() end
-		if qry == nil then return state end
-		return M.evaluate(M.rules, req, qry, state)
-			or M.evaluate(M.special_names, req, qry, state)
-			or state
+		return book:ask(state, req, qry) or state
 	end,
 	finish = function (state, req)
-		if #M.postrules == 0 or bit.band(state, kres.FAIL) ~= 0 then return state end
+		if #shown.postrules == 0 or bit.band(state, kres.FAIL) ~= 0 then return state end
 		local qry = req:initial()
 		if qry == nil or req.answer == nil then return state end
-		return M.evaluate(M.postrules, req, qry, state) or state
+		return M.evaluate(shown.postrules, req, qry, state) or state
 	end,
 }
+
+-- Lists changed by hand in the configuration.
+event.after(0, sync)
 
 return M
