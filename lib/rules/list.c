@@ -3,7 +3,6 @@
 #include "lib/rules/list.h"
 
 #include <inttypes.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <libknot/wire.h>
