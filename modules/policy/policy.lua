@@ -25,7 +25,7 @@ local function wrap(act)
 	if act == nil then error('policy: out of memory', 3) end
 	ffi.gc(act, C.kr_action_unref)
 	local function fn(state, req)
-		local result = C.kr_action_apply(act, req, state)
+		local result = C.kr_action_apply(act, req, state or 0)
 		if result ~= 0 then return result end
 	end
 	natives[fn] = act
