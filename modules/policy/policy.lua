@@ -762,20 +762,22 @@ local function is_same(a, b)
 	return true
 end
 
+-- Take a rule out of the engine; its description stays as it is.
+local function forget(desc)
+	local count, suspended = desc.count, desc.suspended
+	book:del(desc)
+	handles[desc] = nil
+	desc.count, desc.suspended = count, suspended
+end
+
 -- Lists may be changed by hand: see to it that the engine has the same.
 local function sync()
 	for name, list in pairs(known) do
 		local now = shown[name]
 		if not is_same(now, list) then
-			local counts = {}
-			for _, desc in ipairs(list) do
-				counts[desc] = { desc.count, desc.suspended }
-				book:del(desc)
-				handles[desc] = nil
-			end
+			for _, desc in ipairs(list) do forget(desc) end
 			known[name] = {}
 			for i, desc in ipairs(now) do
-				desc.count, desc.suspended = unpack(counts[desc] or { desc.count, desc.suspended })
 				book:add(PLACES[name], desc)
 				known[name][i] = desc
 			end
@@ -975,7 +977,18 @@ M.layer = {
 	end,
 }
 
--- Lists changed by hand in the configuration.
-event.after(0, sync)
+function M.init()
+	sync()
+	event.after(0, sync) -- lists changed by hand in the configuration
+end
+
+-- The engine forgets; the lists are kept for the next time.
+function M.deinit()
+	for name, list in pairs(known) do
+		for _, desc in ipairs(list) do forget(desc) end
+		known[name] = {}
+	end
+	C.kr_rulebook_set_post(book.c, false)
+end
 
 return M

@@ -115,6 +115,17 @@ test('lists changed by hand are followed', function (done)
 	end)
 end)
 
+test('rules outlive the module', function (done)
+	local desc = policy.add(policy.all(policy.REFUSE))
+	modules.unload('policy')
+	modules.load('policy < refuse_nord')
+	ask('x.example', 'A', function (pkt)
+		same({ pkt:rcode(), desc.count }, { kres.rcode.REFUSED, 1 })
+		check(policy.del(desc.id))
+		done()
+	end)
+end)
+
 test('evaluate() runs a list of ones own', function (done)
 	ask('localhost', 'A', function (_, req)
 		local rules = { { cb = function () end, count = 0 },
