@@ -13,6 +13,12 @@
 
 struct args *the_args;
 
+/** Options without a letter. */
+enum {
+	OPT_CHECK = 256,
+	OPT_ALLOW_ROOT,
+};
+
 static void print_help(FILE *out, const char *argv0)
 {
 	fprintf(out, "Usage: %s [parameters] [rundir]\n", argv0);
@@ -28,6 +34,10 @@ static void print_help(FILE *out, const char *argv0)
 	      "                        after the configuration.\n"
 	      " -f, --forks=N          Deprecated: start N processes.\n"
 	      "\nOptions:\n"
+	      "     --check             Check the configuration FILES given instead of rundir and "
+	      "end: "
+	      "0 = good.\n"
+	      "     --allow-root        Do not warn about running as root.\n"
 	      " -n, --noninteractive   No console on standard input.\n"
 	      " -q, --quiet            No prompt on the console and on control sockets.\n"
 	      " -v, --verbose          Log at level debug from the start.\n"
@@ -114,6 +124,13 @@ static enum args_result parse_option(struct args *args, int opt, const char *arg
 	case 'v':
 		kr_log_level_set(LOG_DEBUG);
 		break;
+	case OPT_CHECK:
+		args->check = true;
+		args->interactive = false;
+		break;
+	case OPT_ALLOW_ROOT:
+		args->allow_root = true;
+		break;
 	case 'V':
 		printf("Knot Resolver, version %s\n", PACKAGE_VERSION);
 		return ARGS_EXIT_OK;
@@ -127,6 +144,14 @@ static enum args_result parse_option(struct args *args, int opt, const char *arg
 	return is_good ? ARGS_RUN : ARGS_EXIT_ERROR;
 }
 
+static bool take_files(struct args *args, int count, char **files)
+{
+	for (int i = 0; i < count; ++i)
+		if (array_push(args->config, files[i]) < 0)
+			return false;
+	return true;
+}
+
 enum args_result args_parse(int argc, char **argv, struct args *args)
 {
 	static const struct option options[] = {
@@ -138,6 +163,8 @@ enum args_result args_parse(int argc, char **argv, struct args *args)
 		{"noninteractive", no_argument, NULL, 'n'},
 		{"quiet", no_argument, NULL, 'q'},
 		{"verbose", no_argument, NULL, 'v'},
+		{"check", no_argument, NULL, OPT_CHECK},
+		{"allow-root", no_argument, NULL, OPT_ALLOW_ROOT},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -149,6 +176,8 @@ enum args_result args_parse(int argc, char **argv, struct args *args)
 		if (ret != ARGS_RUN)
 			return ret;
 	}
+	if (args->check)
+		return take_files(args, argc - optind, argv + optind) ? ARGS_RUN : ARGS_EXIT_ERROR;
 	if (optind < argc)
 		args->rundir = argv[optind];
 	return ARGS_RUN;

@@ -28,6 +28,8 @@ struct args {
 	int forks;                     /**< -f, deprecated */
 	config_array_t config;         /**< -c */
 	const char *rundir;            /**< NULL = stay */
+	bool check;                    /**< --check: no service, configuration files are checked */
+	bool allow_root;               /**< --allow-root */
 	bool interactive;
 	bool quiet;
 	bool tty_binary_output;

@@ -15,6 +15,8 @@
 #define DEFER_ACCEPT_S 2
 /** Connections with data in their SYN waiting to be accepted. */
 #define FASTOPEN_QUEUE 256
+/** UNIX sockets are for owner and group, whatever the umask of the process. */
+#define SOCKET_UMASK 0117
 
 static int set_int(int fd, int level, int option, int value)
 {
@@ -83,7 +85,7 @@ static int bind_and_listen(int fd, const struct sockaddr *addr, const struct bin
 	set_buffers(fd, &param->buflens);
 	if (bind(fd, addr, kr_sockaddr_len(addr)) != 0)
 		return kr_error(errno);
-	if (param->sock_type != SOCK_STREAM)
+	if (param->sock_type != SOCK_STREAM || param->is_bind_only)
 		return kr_ok();
 	set_tcp_comforts(fd, param);
 	return listen(fd, param->backlog) == 0 ? kr_ok() : kr_error(errno);
@@ -144,12 +146,37 @@ int bind_unix(const char *path, const struct bind_param *param)
 		return kr_error(errno);
 	remove_stale(&addr);
 	make_folder(path);
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-		listen(fd, param->backlog) == 0)
+	const mode_t umask_was = umask(SOCKET_UMASK);
+	int ret = bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 ? kr_ok()
+									      : kr_error(errno);
+	umask(umask_was);
+	if (ret == 0 && listen(fd, param->backlog) == 0)
 		return fd;
-	int ret = kr_error(errno);
+	if (ret == 0)
+		ret = kr_error(errno);
 	close(fd);
 	return ret;
+}
+
+int bind_unix_check(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return kr_error(ENAMETOOLONG);
+	strcpy(addr.sun_path, path);
+	/* The last folder would be made if it is missing. */
+	for (int i = 0; i < 2; ++i) {
+		char *slash = strrchr(addr.sun_path, '/');
+		if (!slash || slash == addr.sun_path)
+			return kr_ok();
+		*slash = '\0';
+		struct stat st;
+		if (stat(addr.sun_path, &st) == 0)
+			return S_ISDIR(st.st_mode) ? kr_ok() : kr_error(ENOTDIR);
+		if (errno != ENOENT)
+			return kr_error(errno);
+	}
+	return kr_error(ENOENT);
 }
 
 static int is_listening(int fd)

@@ -10,6 +10,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/engine.h"
+#include "daemon/reload.h"
 #include "lib/log.h"
 
 enum control_mode {
@@ -32,6 +33,9 @@ struct control_conn {
 	enum control_mode mode;
 	bool is_console; /**< answers go to standard output */
 	bool is_closing;
+	bool is_waiting;    /**< for the end of a reload: nothing more is run before */
+	char *result;       /**< to be sent then */
+	array_t(char) held; /**< what came behind that command */
 	array_t(char) line; /**< what came of the line so far */
 };
 
@@ -54,6 +58,8 @@ static void on_conn_closed(uv_handle_t *handle)
 {
 	struct control_conn *conn = handle->data;
 	array_clear(conn->line);
+	array_clear(conn->held);
+	free(conn->result);
 	free(conn);
 }
 
@@ -62,6 +68,7 @@ static void conn_close(struct control_conn *conn)
 	if (conn->is_closing)
 		return;
 	conn->is_closing = true;
+	reload_forget(conn);
 	if (conn->prev)
 		conn->prev->next = conn->next;
 	else
@@ -129,6 +136,9 @@ static void send_prompt(struct control_conn *conn)
 		conn_send(conn, "> ", 2);
 }
 
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
+
 static void send_result(struct control_conn *conn, const char *text)
 {
 	const size_t len = text ? strlen(text) : 0;
@@ -158,6 +168,44 @@ static void log_command(const char *line, const char *result, bool is_error)
 	}
 }
 
+static void take_input(struct control_conn *conn, const char *data, size_t len);
+
+/** The reload that a command asked for is over: its answer can be given. */
+static void on_reloaded(void *baton, const char *error)
+{
+	struct control_conn *conn = baton;
+	char *result = conn->result;
+	conn->result = NULL;
+	conn->is_waiting = false;
+	if (error && conn->mode == MODE_JSON) {
+		free(result);
+		result = engine_json_error(conn->engine, error);
+	}
+	send_result(conn, error && conn->mode != MODE_JSON ? error : result);
+	free(result);
+	char *held = conn->held.at;
+	const size_t held_len = conn->held.len;
+	array_init(conn->held);
+	take_input(conn, held, held_len);
+	free(held);
+	if (!conn->is_closing && !conn->is_waiting)
+		uv_read_start(&conn->in.stream, on_alloc, on_read);
+}
+
+/** Keep what comes behind a command that has not ended, and read no more. */
+static void hold_input(struct control_conn *conn, const char *data, size_t len)
+{
+	uv_read_stop(&conn->in.stream);
+	if (len == 0)
+		return;
+	if (array_reserve(conn->held, conn->held.len + len) != 0) {
+		conn_close(conn);
+		return;
+	}
+	memcpy(conn->held.at + conn->held.len, data, len);
+	conn->held.len += len;
+}
+
 static void run_line(struct control_conn *conn, const char *line)
 {
 	if (strcmp(line, "__binary") == 0) {
@@ -170,9 +218,15 @@ static void run_line(struct control_conn *conn, const char *line)
 	}
 	clock_tick(&conn->engine->resolver);
 	char *result = NULL;
+	reload_was_asked();
 	int ret = conn->mode == MODE_JSON ? engine_cmd_json(conn->engine, line, &result)
 					  : engine_cmd(conn->engine, line, false, &result);
 	log_command(line, result, ret != 0);
+	if (ret == 0 && reload_was_asked() && !conn->is_closing && reload_wait(on_reloaded, conn)) {
+		conn->is_waiting = true;
+		conn->result = result;
+		return;
+	}
 	send_result(conn, result);
 	free(result);
 }
@@ -208,6 +262,10 @@ static void take_input(struct control_conn *conn, const char *data, size_t len)
 		conn->line.len = 0;
 		data = end + 1;
 		len -= part + 1;
+		if (conn->is_waiting) {
+			hold_input(conn, data, len);
+			return;
+		}
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <luajit.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #include "daemon/session.h"
 #include "daemon/zimport.h"
 #include "kresconfig.h"
+#include "lib/check.h"
 #include "lib/log.h"
 #include "lib/utils.h"
 
@@ -31,6 +33,10 @@ struct kr_context *the_resolver;
 /** Field of the registry with the function that puts the place of the configuration into an error.
  */
 #define CONFIG_ERROR_KEY "kres.config_error"
+/** Longest configuration file, bytes. */
+#define CONFIG_SIZE_MAX ((size_t)64 * 1024 * 1024)
+/** How long a pipe with a configuration may say nothing, ms. */
+#define CONFIG_PIPE_MS 1000
 
 /* ---- Lua state ---- */
 
@@ -102,7 +108,7 @@ static void seed_math_random(lua_State *L)
 	lua_pop(L, 1);
 }
 
-static int lua_init(struct engine *engine)
+int engine_lua_open(struct engine *engine)
 {
 	lua_State *L = engine->L = luaL_newstate();
 	if (!L)
@@ -144,7 +150,12 @@ int engine_init(struct engine *engine, struct netio *io)
 	if (ret != 0)
 		return ret;
 	engine->worker.on_request_free = ffi_request_free;
-	return lua_init(engine);
+	engine->start = (struct engine_start){.log_level = kr_log_level,
+		.tcp_pipeline_max = engine->worker.tcp_pipeline_max,
+		.l0_max_bytes = engine->worker.l0_max_bytes,
+		.assertion_abort = kr_dbg_assertion_abort,
+		.assertion_fork = kr_dbg_assertion_fork};
+	return engine_lua_open(engine);
 }
 
 int engine_load_sandbox(struct engine *engine)
@@ -174,6 +185,18 @@ static void unload_modules(struct engine *engine)
 	array_clear(engine->modules);
 }
 
+void engine_lua_close(struct engine *engine)
+{
+	if (!engine->L)
+		return;
+	unload_modules(engine);
+	luab_event_deinit();
+	zi_deinit();
+	guard_watch(NULL);
+	lua_close(engine->L);
+	engine->L = NULL;
+}
+
 void engine_deinit(struct engine *engine)
 {
 	if (!engine || the_engine != engine)
@@ -193,6 +216,8 @@ void engine_deinit(struct engine *engine)
 		lua_close(engine->L);
 		engine->L = NULL;
 	}
+	free(engine->cache_place.path);
+	engine->cache_place = (struct engine_cache_place){0};
 	kr_context_deinit(&engine->resolver);
 	array_clear(engine->backends);
 	free(engine->hostname);
@@ -215,13 +240,24 @@ void engine_stop(struct engine *engine, int exit_status)
 
 /* ---- Running Lua ---- */
 
+/** What went wrong last, for who asked for the configuration. */
+static char config_error[2048];
+
+const char *engine_config_error(void)
+{
+	return config_error;
+}
+
 static void log_config_error(lua_State *L)
 {
 	char dir[PATH_MAX] = "?";
+	const char *text = lua_tostring(L, -1);
 	if (!getcwd(dir, sizeof(dir)))
 		dir[0] = '?';
-	kr_log_error(SYSTEM, "error while loading config: %s (workdir '%s')\n", lua_tostring(L, -1),
-		dir);
+	kr_log_error(SYSTEM, "error while loading config: %s (workdir '%s')\n", text, dir);
+	/* The last line says it all. */
+	const char *last = strstr(text, "\nERROR: ");
+	snprintf(config_error, sizeof(config_error), "%s", last ? last + 8 : text);
 }
 
 /** Message handler: as written in Lua, else like everywhere. */
@@ -259,14 +295,72 @@ static int run_config(lua_State *L, int load_result)
 	return kr_error(EINVAL);
 }
 
+/** Read it, but never wait for a pipe into which nobody writes. @return malloc()ed text or NULL */
+static char *read_config(const char *path, size_t *len, const char **why)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	char *text = NULL;
+	size_t room = 0;
+	ssize_t got = 1;
+	*len = 0;
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		*why = strerror(errno);
+		goto cleanup;
+	}
+	while (got != 0) {
+		if (*len == room) {
+			room = KR_MAX(2 * room, (size_t)64 * 1024);
+			char *more = room <= CONFIG_SIZE_MAX ? realloc(text, room) : NULL;
+			if (!more) {
+				*why = "the file is too long";
+				got = -1;
+				break;
+			}
+			text = more;
+		}
+		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		if (S_ISFIFO(st.st_mode) && poll(&wait, 1, CONFIG_PIPE_MS) == 0) {
+			*why = "it is a pipe and nothing comes out of it";
+			got = -1;
+			break;
+		}
+		got = read(fd, text + *len, room - *len);
+		if (got < 0) {
+			*why = strerror(errno);
+			break;
+		}
+		*len += got;
+	}
+	if (got < 0) {
+		free(text);
+		text = NULL;
+	}
+cleanup:
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+int engine_compile(lua_State *L, const char *path)
+{
+	const char *why = NULL;
+	size_t len;
+	char *text = read_config(path, &len, &why);
+	if (!text) {
+		lua_pushfstring(L, "%s: %s", path, why);
+		return LUA_ERRFILE;
+	}
+	lua_pushfstring(L, "@%s", path);
+	int ret = luaL_loadbuffer(L, text, len, lua_tostring(L, -1));
+	lua_remove(L, -2);
+	free(text);
+	return ret;
+}
+
 int engine_loadconf(struct engine *engine, const char *path)
 {
-	struct stat st;
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		lua_pushfstring(engine->L, "%s: %s", path, strerror(EISDIR));
-		return run_config(engine->L, LUA_ERRFILE);
-	}
-	return run_config(engine->L, luaL_loadfile(engine->L, path));
+	return run_config(engine->L, engine_compile(engine->L, path));
 }
 
 int engine_loadstr(struct engine *engine, const char *code, const char *name)
@@ -274,6 +368,26 @@ int engine_loadstr(struct engine *engine, const char *code, const char *name)
 	char chunk[256];
 	snprintf(chunk, sizeof(chunk), "=%s", name);
 	return run_config(engine->L, luaL_loadbuffer(engine->L, code, strlen(code), chunk));
+}
+
+int engine_check(struct engine *engine, const char *const *files, size_t count)
+{
+	lua_State *L = engine->L;
+	int problems = 1;
+	lua_getglobal(L, "_check");
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; ++i) {
+		lua_pushstring(L, files[i]);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	const int saved = guard_enter(GUARD_CONFIG_MS);
+	if (lua_pcall(L, 1, 1, 0) == 0)
+		problems = (int)lua_tointeger(L, -1);
+	else
+		fprintf(stderr, "%s\n", lua_tostring(L, -1));
+	guard_leave(saved);
+	lua_pop(L, 1);
+	return problems;
 }
 
 /** Call a global of the sandbox that turns a line into text. */
@@ -312,10 +426,72 @@ int engine_cmd_json(struct engine *engine, const char *line, char **out)
 	return eval_line(engine, "_eval_cmd_json", line, true, out);
 }
 
+char *engine_json_error(struct engine *engine, const char *error)
+{
+	lua_State *L = engine->L;
+	const int top = lua_gettop(L);
+	char *text = NULL;
+	lua_getglobal(L, "tojson");
+	lua_createtable(L, 0, 2);
+	lua_pushboolean(L, false);
+	lua_setfield(L, -2, "ok");
+	lua_pushstring(L, error);
+	lua_setfield(L, -2, "error");
+	if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
+		text = strdup(lua_tostring(L, -1));
+	lua_settop(L, top);
+	return text;
+}
+
 int engine_start_defaults(struct engine *engine)
 {
 	static const char code[] = "_postconfig_defaults()";
 	return engine_loadstr(engine, code, "defaults");
+}
+
+/* ---- Cache ---- */
+
+/** Is it the folder of the cache that is open? */
+static bool is_open_cache(struct engine *engine, const struct kr_cdb_api *api, const char *path)
+{
+	struct kr_cache *cache = &engine->resolver.cache;
+	struct stat ours, theirs;
+	if (!kr_cache_is_open(cache) || cache->api != api || !api->path)
+		return false;
+	return stat(api->path(cache->db), &ours) == 0 && stat(path, &theirs) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+int engine_cache_open(
+	struct engine *engine, const struct kr_cdb_api *api, const char *path, size_t size)
+{
+	struct engine_cache_place *place = &engine->cache_place;
+	char *copy = strdup(path);
+	if (!copy)
+		return kr_error(ENOMEM);
+	/* While a configuration is tried, the cache may stay open from the one before. */
+	const bool is_kept = engine->net.is_staging && !place->path && size == engine->cache_size &&
+			     is_open_cache(engine, api, copy);
+	free(place->path);
+	*place = (struct engine_cache_place){
+		.api = api, .path = copy, .size = size, .is_moved = place->is_moved};
+	engine->resolver.generation += 1;
+	if (is_kept)
+		return kr_ok();
+	place->is_moved = engine->net.is_staging;
+	engine->cache_size = size;
+	struct kr_cdb_opts opts = {.path = copy, .maxsize = size, .now = &engine->resolver.now};
+	return kr_cache_open(&engine->resolver.cache, api, &opts, engine->pool);
+}
+
+void engine_cache_close(struct engine *engine)
+{
+	struct engine_cache_place *place = &engine->cache_place;
+	free(place->path);
+	*place = (struct engine_cache_place){.is_moved = engine->net.is_staging};
+	engine->cache_size = 0;
+	kr_cache_close(&engine->resolver.cache);
+	engine->resolver.generation += 1;
 }
 
 /* ---- Modules ---- */

@@ -53,6 +53,12 @@ int guard_start(lua_State *L)
 	return set_timer(TICK_MS);
 }
 
+void guard_watch(lua_State *L)
+{
+	ticks_left = 0;
+	guarded = L;
+}
+
 void guard_stop(void)
 {
 	if (!guarded)

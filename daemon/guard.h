@@ -21,6 +21,8 @@ struct lua_State;
 
 /** Start the timer. Without it the other functions do nothing. @return 0 or an error */
 int guard_start(struct lua_State *L);
+/** Watch this Lua state from now on; no function of either may be running. NULL: none. */
+void guard_watch(struct lua_State *L);
 /** Stop it; before the Lua state is closed. */
 void guard_stop(void);
 

@@ -26,6 +26,7 @@
 #include "daemon/engine.h"
 #include "daemon/guard.h"
 #include "daemon/netio_uv.h"
+#include "daemon/reload.h"
 #include "daemon/rnd.h"
 #include "lib/log.h"
 #include "lib/dnssec.h"
@@ -110,19 +111,24 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
 
 static void on_sigchld(uv_signal_t *handle, int signum)
 {
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	int status;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+		reload_on_child(pid, status);
 }
 
-static void on_ignored_signal(uv_signal_t *handle, int signum)
+static void on_sighup(uv_signal_t *handle, int signum)
 {
-	kr_log_info(SYSTEM, "signal %d ignored\n", signum);
+	const struct main_loop *ml = handle->data;
+	if (ml->drain_until_ms == 0)
+		reload_start();
 }
 
-static void set_plain_handlers(void)
+static void set_plain_handlers(bool is_interactive)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	sigaction(SIGPIPE, &ignore, NULL);
+	if (!is_interactive) /* until we can do what it asks for */
+		sigaction(SIGHUP, &ignore, NULL);
 	struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 	sigaction(SIGBUS, &bus, NULL);
 	struct sigaction crash = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND};
@@ -177,7 +183,7 @@ static void main_loop_init(
 	watch_signal(ml, &ml->sigint, on_stop_signal, SIGINT);
 	watch_signal(ml, &ml->sigchld, on_sigchld, SIGCHLD);
 	if (!interactive) /* a lost terminal ends a console */
-		watch_signal(ml, &ml->sighup, on_ignored_signal, SIGHUP);
+		watch_signal(ml, &ml->sighup, on_sighup, SIGHUP);
 	uv_loop_configure(loop, UV_LOOP_BLOCK_SIGNAL, SIGPROF);
 }
 
@@ -300,22 +306,6 @@ static int listen_fds(struct engine *engine, struct args *args)
 	return kr_ok();
 }
 
-/** Configuration files in order, then defaults unless `-c -` was given. */
-static int configure(struct engine *engine, struct args *args)
-{
-	bool has_defaults = true;
-	for (size_t i = 0; i < args->config.len; ++i) {
-		if (strcmp(args->config.at[i], "-") == 0) {
-			has_defaults = false;
-			continue;
-		}
-		int ret = engine_loadconf(engine, args->config.at[i]);
-		if (ret != 0)
-			return ret;
-	}
-	return has_defaults ? engine_start_defaults(engine) : kr_ok();
-}
-
 static void notify_ready(void)
 {
 #if ENABLE_LIBSYSTEMD
@@ -327,7 +317,7 @@ static void notify_ready(void)
 static int serve(struct engine *engine, struct args *args)
 {
 	if (engine_load_sandbox(engine) != 0 || listen_fds(engine, args) != 0 ||
-		configure(engine, args) != 0)
+		reload_configure(engine, args) != 0)
 		return EXIT_FAILURE;
 	drop_capabilities();
 	engine->net.missing_kind_is_error = true;
@@ -341,29 +331,40 @@ static int serve(struct engine *engine, struct args *args)
 	return engine->exit_status;
 }
 
-/** Build the engine over libuv, serve, take it down. @return exit status */
+/** The engine over libuv with everything that it needs. @return NULL if there is no memory */
+static struct netio *prepare(struct engine *engine, uv_loop_t *loop, const struct args *args)
+{
+	if (uv_loop_init(loop) != 0)
+		return NULL;
+	clock_set_loop(loop);
+	struct netio *io = netio_uv_new(loop);
+	if (!io)
+		return NULL;
+	engine->net.loop = loop;
+	engine->worker.count = args->forks;
+	engine->is_quiet = args->quiet;
+	engine->is_rehearsal = args->check;
+	engine->resolver.rnd = kr_rnd_source;
+	netio_uv_set_context(io, &engine->resolver);
+	clock_tick(&engine->resolver);
+	kr_crypto_init();
+	engine->worker.l0_enabled = true;
+	return io;
+}
+
+/** Build the engine, serve, take it down. @return exit status */
 static int run(struct args *args)
 {
 	static struct engine engine;
 	struct main_loop ml = {0};
 	uv_loop_t loop;
-	if (uv_loop_init(&loop) != 0)
-		return EXIT_FAILURE;
-	clock_set_loop(&loop);
-	struct netio *io = netio_uv_new(&loop);
+	struct netio *io = prepare(&engine, &loop, args);
 	if (!io)
 		return EXIT_FAILURE;
-	engine.net.loop = &loop;
-	engine.worker.count = args->forks;
-	engine.is_quiet = args->quiet;
-	engine.resolver.rnd = kr_rnd_source;
-	netio_uv_set_context(io, &engine.resolver);
-	clock_tick(&engine.resolver);
 	int status = EXIT_FAILURE;
-	kr_crypto_init();
-	engine.worker.l0_enabled = true;
 	if (engine_init(&engine, io) == 0) {
 		main_loop_init(&ml, &loop, &engine, args->interactive);
+		reload_init(&engine, args);
 		if (guard_start(engine.L) != 0)
 			kr_log_warning(SYSTEM, "endless Lua functions will not be stopped: %s\n",
 				strerror(errno));
@@ -373,12 +374,40 @@ static int run(struct args *args)
 		ml.loop = &loop;
 	}
 	control_deinit();
+	reload_deinit();
 	engine_deinit(&engine);
 	netio_uv_close(io);
 	main_loop_deinit(&ml);
 	netio_uv_free(io);
 	uv_loop_close(&loop);
 	return status;
+}
+
+/** Run the configuration without serving it, and tell what is wrong. @return exit status */
+static int run_check(struct args *args)
+{
+	static struct engine engine;
+	struct main_loop ml = {0};
+	uv_loop_t loop;
+	int problems = 1;
+	struct netio *io = prepare(&engine, &loop, args);
+	if (!io)
+		return EXIT_FAILURE;
+	ml.loop = &loop;
+	if (engine_init(&engine, io) == 0) {
+		engine.net.is_rehearsal = true;
+		guard_start(engine.L);
+		if (args->config.len == 0 && access("config", R_OK) == 0)
+			array_push(args->config, "config");
+		if (engine_load_sandbox(&engine) == 0)
+			problems = engine_check(&engine, args->config.at, args->config.len);
+	}
+	engine_deinit(&engine);
+	netio_uv_close(io);
+	main_loop_deinit(&ml);
+	netio_uv_free(io);
+	uv_loop_close(&loop);
+	return problems == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
@@ -391,7 +420,11 @@ int main(int argc, char **argv)
 	int status = parsed == ARGS_EXIT_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 	if (parsed != ARGS_RUN)
 		goto cleanup;
-	set_plain_handlers();
+	if (args.check) {
+		status = run_check(&args);
+		goto cleanup;
+	}
+	set_plain_handlers(args.interactive);
 	if (args_bind(&args) != 0 || enter_rundir(args.rundir) != 0 || check_configs(&args) != 0)
 		goto cleanup;
 	raise_open_files();

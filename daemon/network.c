@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -30,8 +31,18 @@
 #define ACCEPT_REST_MS 100
 /** How often waiting handshakes are looked at. */
 #define HANDSHAKE_STEP_MS 5
+/** How long questions of a socket that is not wanted any more may take, ms. */
+#define LEAVE_MAX_MS 2000
 /** Size of the error text given out. */
 #define ERR_TEXT_LEN 256
+
+/** What a socket is to the configuration that is being tried (network_stage()). */
+enum listener_stage {
+	STAGE_SETTLED = 0, /**< nothing is being tried, or it came from the command line */
+	STAGE_FORMER,      /**< of the configuration before, not wanted so far */
+	STAGE_ADOPTED,     /**< wanted by both */
+	STAGE_FRESH,       /**< of the new one only */
+};
 
 /** One socket we listen on. */
 struct network_listener {
@@ -47,6 +58,8 @@ struct network_listener {
 	} addr;
 	bool is_inherited;
 	bool is_closing;
+	enum listener_stage stage;
+	uint64_t leave_by_ms; /**< not wanted any more, but questions are in flight; 0 = no */
 	enum stack_kind kind;
 	uv_poll_t accept;            /**< streams that we serve */
 	struct worker_client client; /**< datagrams: where answers come */
@@ -67,6 +80,12 @@ struct network_private {
 static bool is_foreign(const struct endpoint *ep)
 {
 	return ep->flags.kind != NULL;
+}
+
+/** Part of the configuration in force or being tried? */
+static bool is_current(const struct network_listener *ls)
+{
+	return ls->stage != STAGE_FORMER;
 }
 
 /* ---- datagrams ---- */
@@ -301,6 +320,10 @@ static void listener_close(struct network_listener *ls)
 	unlist(ls);
 	disengage(ls);
 	ls->is_closing = true;
+	if (ls->net->is_rehearsal) {
+		listener_free(ls);
+		return;
+	}
 	if (ls->ep.family == AF_UNIX && !ls->is_inherited)
 		unlink(ls->key);
 	if (ls->udp) {
@@ -387,6 +410,7 @@ static int listener_new(
 	}
 	ls->net = net;
 	ls->is_inherited = is_inherited;
+	ls->stage = net->is_staging && !is_inherited ? STAGE_FRESH : STAGE_SETTLED;
 	ls->ep = (struct endpoint){.fd = fd, .nic_queue = nic_queue, .flags = flags};
 	socklen_t len = sizeof(ls->addr);
 	int ret = getsockname(fd, &ls->addr.sa, &len) == 0 ? kr_ok() : kr_error(errno);
@@ -416,7 +440,8 @@ static struct bind_param bind_param_of(const struct network *net, endpoint_flags
 static bool is_taken(const struct network *net, const struct sockaddr *addr, int sock_type)
 {
 	for (const struct network_listener *ls = net->listeners; ls; ls = ls->next)
-		if (ls->ep.flags.sock_type == sock_type && ls->ep.family == addr->sa_family &&
+		if (is_current(ls) && ls->ep.flags.sock_type == sock_type &&
+			ls->ep.family == addr->sa_family &&
 			kr_sockaddr_cmp(&ls->addr.sa, addr) == 0)
 			return true;
 	return false;
@@ -457,11 +482,102 @@ static const char *reason(int ret)
 	return ret == kr_error(ENOTSUP) ? "not supported by this build" : strerror(-ret);
 }
 
+/** Is it the address and, unless it is -1, the port? */
+static bool is_meant(const struct network_listener *ls, const char *addr, int port)
+{
+	if (ls->ep.family == AF_UNIX || kr_straddr_family(addr) == AF_UNIX)
+		return strcmp(ls->key, addr) == 0;
+	if (port >= 0 && port != ls->ep.port)
+		return false;
+	struct sockaddr *sa = kr_straddr_socket(addr, ls->ep.port, NULL);
+	const bool is_same = sa && kr_sockaddr_cmp(sa, &ls->addr.sa) == 0;
+	free(sa);
+	return is_same;
+}
+
+static bool is_same_kind(const endpoint_flags_t *a, const endpoint_flags_t *b)
+{
+	if (a->sock_type != b->sock_type || a->tls != b->tls || a->http != b->http ||
+		a->xdp != b->xdp || !a->kind != !b->kind)
+		return false;
+	return !a->kind || strcmp(a->kind, b->kind) == 0;
+}
+
+/** Take over a socket of the configuration before. @return false if there is none to take */
+static bool adopt(struct network *net, const char *addr, uint16_t port, endpoint_flags_t flags)
+{
+	for (struct network_listener *ls = net->listeners; ls; ls = ls->next) {
+		if (ls->stage != STAGE_FORMER || !is_same_kind(&ls->ep.flags, &flags) ||
+			!is_meant(ls, addr, port))
+			continue;
+		ls->stage = STAGE_ADOPTED;
+		ls->leave_by_ms = 0;
+		ls->ep.flags.freebind = flags.freebind;
+		return true;
+	}
+	return false;
+}
+
+/** Could it be listened on? Nothing that is served at present notices. */
+static int try_listen(const struct network *net, const char *addr, const struct sockaddr *sa,
+	endpoint_flags_t flags)
+{
+	struct bind_param param = bind_param_of(net, flags);
+	if (!sa)
+		return bind_unix_check(addr);
+	param.sock_type = SOCK_STREAM; /* a datagram socket would take questions from others */
+	param.is_bind_only = true;
+	int fd = bind_ip(sa, &param);
+	if (fd >= 0)
+		close(fd);
+	/* Who runs the check may have other rights, and the address may be served just now. */
+	return fd >= 0 || fd == kr_error(EACCES) || fd == kr_error(EADDRINUSE) ? kr_ok() : fd;
+}
+
+/** For a rehearsal: a listener without a socket. */
+static int pretend(struct network *net, const char *addr, uint16_t port, endpoint_flags_t flags)
+{
+	const int family = kr_straddr_family(addr);
+	int ret = family < 0 && !flags.xdp ? kr_error(EADDRNOTAVAIL) : check_flags(flags, family);
+	if (ret != 0)
+		return ret;
+	struct sockaddr *sa = kr_straddr_socket(addr, port, NULL);
+	struct network_listener *ls = calloc(1, sizeof(*ls));
+	if (!ls || !sa) {
+		ret = ls ? kr_error(EINVAL) : kr_error(ENOMEM);
+		goto failed;
+	}
+	ret = family != AF_UNIX && is_taken(net, sa, flags.sock_type) && port
+		      ? kr_error(EADDRINUSE)
+		      : try_listen(net, addr, family == AF_UNIX ? NULL : sa, flags);
+	if (ret != 0)
+		goto failed;
+	ls->net = net;
+	ls->ep = (struct endpoint){.fd = -1, .nic_queue = -1, .flags = flags, .family = family};
+	memcpy(&ls->addr, sa, KR_MIN((size_t)kr_sockaddr_len(sa), sizeof(ls->addr)));
+	free(sa);
+	sa = NULL;
+	ret = set_names(ls);
+	if (ret == 0) {
+		enlist(ls);
+		return kr_ok();
+	}
+	listener_free(ls);
+	return ret;
+failed:
+	free(sa);
+	free(ls);
+	return ret;
+}
+
 int network_listen(struct network *net, const char *addr, uint16_t port, int16_t nic_queue,
 	endpoint_flags_t flags, const char **err_text)
 {
-	int ret = open_socket(net, addr, port, flags);
-	if (ret >= 0)
+	if (net->is_staging && adopt(net, addr, port, flags))
+		return kr_ok();
+	int ret = net->is_rehearsal ? pretend(net, addr, port, flags)
+				    : open_socket(net, addr, port, flags);
+	if (ret >= 0 && !net->is_rehearsal)
 		ret = listener_new(net, ret, flags, nic_queue, false);
 	if (ret == 0 || !err_text)
 		return ret;
@@ -503,27 +619,17 @@ int network_listen_fd(struct network *net, int fd, endpoint_flags_t flags, const
 	return ret;
 }
 
-/** Is it the address and, unless it is -1, the port? */
-static bool is_meant(const struct network_listener *ls, const char *addr, int port)
-{
-	if (ls->ep.family == AF_UNIX || kr_straddr_family(addr) == AF_UNIX)
-		return strcmp(ls->key, addr) == 0;
-	if (port >= 0 && port != ls->ep.port)
-		return false;
-	struct sockaddr *sa = kr_straddr_socket(addr, ls->ep.port, NULL);
-	const bool is_same = sa && kr_sockaddr_cmp(sa, &ls->addr.sa) == 0;
-	free(sa);
-	return is_same;
-}
-
 int network_close(struct network *net, const char *addr, int port)
 {
 	int count = 0;
 	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
 		next = ls->next;
-		if (!is_meant(ls, addr, port))
+		if (!is_current(ls) || !is_meant(ls, addr, port))
 			continue;
-		listener_close(ls);
+		if (ls->stage == STAGE_ADOPTED) /* the configuration before may need it yet */
+			ls->stage = STAGE_FORMER;
+		else
+			listener_close(ls);
 		count += 1;
 	}
 	return count ? count : kr_error(ENOENT);
@@ -534,7 +640,7 @@ int network_foreach(struct network *net,
 {
 	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
 		next = ls->next;
-		int ret = fn(ls->key, &ls->ep, baton);
+		int ret = is_current(ls) ? fn(ls->key, &ls->ep, baton) : kr_ok();
 		if (ret != 0)
 			return ret;
 	}
@@ -545,7 +651,7 @@ int network_engage_endpoints(struct network *net)
 {
 	int missing = 0;
 	for (struct network_listener *ls = net->listeners; ls; ls = ls->next) {
-		if (!is_foreign(&ls->ep) || engage_foreign(ls) == 0)
+		if (!is_foreign(&ls->ep) || !is_current(ls) || engage_foreign(ls) == 0)
 			continue;
 		kr_log_error(
 			NETWORK, "nobody serves kind '%s' of '%s'\n", ls->ep.flags.kind, ls->name);
@@ -565,6 +671,52 @@ void network_disengage_kind(struct network *net, const char *kind)
 	for (struct network_listener *ls = net->listeners; ls; ls = ls->next)
 		if (is_foreign(&ls->ep) && strcmp(ls->ep.flags.kind, kind) == 0)
 			disengage(ls);
+}
+
+void network_disengage_others(struct network *net, const char *kind)
+{
+	for (struct network_listener *ls = net->listeners; ls; ls = ls->next)
+		if (is_foreign(&ls->ep) && strcasecmp(ls->ep.flags.kind, kind) != 0)
+			disengage(ls);
+}
+
+void network_stage(struct network *net)
+{
+	net->is_staging = true;
+	net->missing_kind_is_error = false;
+	for (struct network_listener *ls = net->listeners; ls; ls = ls->next)
+		if (!ls->is_inherited)
+			ls->stage = STAGE_FORMER;
+}
+
+/** Take in what has come, and close when it is answered. */
+static void leave(struct network_listener *ls)
+{
+	struct network *net = ls->net;
+	if (ls->udp) {
+		ls->leave_by_ms = uv_now(net->loop) + LEAVE_MAX_MS;
+		return;
+	}
+	for (int i = 0; is_accepting(ls) && i < net->tcp_backlog && accept_one(ls); ++i)
+		;
+	listener_close(ls);
+}
+
+void network_stage_end(struct network *net, bool is_good)
+{
+	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
+		next = ls->next;
+		if (ls->leave_by_ms != 0)
+			continue;
+		if (is_good && ls->stage == STAGE_FORMER)
+			leave(ls);
+		else if (!is_good && ls->stage == STAGE_FRESH)
+			listener_close(ls);
+		else
+			ls->stage = STAGE_SETTLED;
+	}
+	net->is_staging = false;
+	net->missing_kind_is_error = true;
 }
 
 size_t network_conns(const struct network *net)
@@ -700,11 +852,13 @@ static void on_turn_end(void *baton)
 	if (net->tls_server->waiting && tls_server_work(net->tls_server, uv_now(net->loop)) &&
 		!uv_is_active((uv_handle_t *)&priv->work))
 		uv_timer_start(&priv->work, on_work, HANDSHAKE_STEP_MS, 0);
-	if (!net->priv->is_draining)
-		return;
 	for (struct network_listener *ls = net->listeners, *next; ls; ls = next) {
 		next = ls->next;
-		if (ls->udp)
+		if (!ls->udp || !(priv->is_draining || ls->leave_by_ms))
+			continue;
+		if (ls->leave_by_ms && uv_now(net->loop) >= ls->leave_by_ms)
+			listener_close(ls);
+		else
 			drain_udp(ls);
 	}
 }
@@ -729,17 +883,23 @@ void network_stop_accepting(struct network *net)
 
 /* ---- life ---- */
 
+void network_defaults(struct net_tcp_param *tcp, size_t *tcp_pipeline, size_t *conns_max,
+	size_t *conns_prefix_max)
+{
+	*tcp = (struct net_tcp_param){
+		.in_idle_timeout = 10000, .tls_handshake_timeout = 6000, .user_timeout = 1000};
+	*tcp_pipeline = 100;
+	*conns_max = NETWORK_CONNS_MAX;
+	*conns_prefix_max = NETWORK_CONNS_PREFIX_MAX;
+}
+
 void network_init(struct network *net, struct uv_loop_s *loop, int tcp_backlog)
 {
 	memset(net, 0, sizeof(*net));
 	net->loop = loop;
 	net->worker = NULL;
 	net->tcp_backlog = tcp_backlog;
-	net->tcp = (struct net_tcp_param){
-		.in_idle_timeout = 10000, .tls_handshake_timeout = 6000, .user_timeout = 1000};
-	net->tcp_pipeline = 100;
-	net->conns_max = NETWORK_CONNS_MAX;
-	net->conns_prefix_max = NETWORK_CONNS_PREFIX_MAX;
+	network_defaults(&net->tcp, &net->tcp_pipeline, &net->conns_max, &net->conns_prefix_max);
 	net->proxy = calloc(1, sizeof(*net->proxy));
 	net->tls_server = calloc(1, sizeof(*net->tls_server));
 	net->tls_clients = calloc(1, sizeof(*net->tls_clients));

@@ -75,6 +75,8 @@ struct network {
 
 	trie_t *endpoint_kinds;     /**< kind -> Lua reference of its handler; the engine's own */
 	bool missing_kind_is_error; /**< true once configuration is over */
+	bool is_staging;            /**< between network_stage() and network_stage_end() */
+	bool is_rehearsal;          /**< addresses are checked, nothing is opened (kresd --check) */
 
 	struct net_tcp_param tcp;
 	int tcp_backlog;
@@ -106,6 +108,9 @@ struct endpoint {
 };
 typedef array_t(struct endpoint) endpoint_array_t;
 
+/** Fill in the settings that hold before any configuration. */
+void network_defaults(struct net_tcp_param *tcp, size_t *tcp_pipeline, size_t *conns_max,
+	size_t *conns_prefix_max);
 void network_init(struct network *net, struct uv_loop_s *loop, int tcp_backlog);
 void network_deinit(struct network *net);
 /** Stop accepting, keep what is open until worker_pending() is 0 (draining). */
@@ -133,6 +138,17 @@ void network_set_kind_handler(struct network *net, network_kind_f fn, void *bato
 /** Release endpoints of one kind whose handler goes away; they wait for network_engage_endpoints().
  */
 void network_disengage_kind(struct network *net, const char *kind);
+/** Same for all kinds but one. */
+void network_disengage_others(struct network *net, const char *kind);
+
+/** @name Change of configuration
+ * Between the two calls network_listen() takes over a socket that is open already, and the others
+ * are as good as closed; all of them go on being served. Inherited sockets stay as they are. @{ */
+void network_stage(struct network *net);
+/** @param is_good  true: close what is not wanted any more; false: close what was opened since */
+void network_stage_end(struct network *net, bool is_good);
+/** @} */
+
 /** Connections open at present. */
 size_t network_conns(const struct network *net);
 /**

@@ -597,6 +597,14 @@ size_t worker_pending(const struct worker_ctx *worker)
 	return worker->priv ? worker->priv->with_client : 0;
 }
 
+void worker_foreach(struct worker_ctx *worker, void (*fn)(struct kr_request *req))
+{
+	if (!worker->priv)
+		return;
+	for (struct qr_task *task = worker->priv->all.oldest; task; task = task->next)
+		fn(&task->req);
+}
+
 void worker_loop_end(struct worker_ctx *worker)
 {
 	if (kr_cache_is_open(&worker->resolver->cache))

@@ -120,6 +120,8 @@ void worker_client_gone(struct worker_ctx *worker, struct worker_client *client)
 size_t worker_pending(const struct worker_ctx *worker);
 /** Size of the answer cache, which is emptied; 0 = off. @return 0 or kr_error(ENOMEM): as it was */
 int worker_set_l0(struct worker_ctx *worker, size_t max_bytes);
+/** Call fn for every request in flight; it must not end any. */
+void worker_foreach(struct worker_ctx *worker, void (*fn)(struct kr_request *req));
 /** To be called at the end of each loop turn: cache commit. */
 void worker_loop_end(struct worker_ctx *worker);
 /** Questions under way to servers. */

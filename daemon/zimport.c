@@ -426,6 +426,13 @@ int zi_zone_import(const zi_config_t config)
 	return ret;
 }
 
+void zi_swap(struct zone_import_ctx **other)
+{
+	struct zone_import_ctx *was = running;
+	running = *other;
+	*other = was;
+}
+
 void zi_deinit(void)
 {
 	while (running) {

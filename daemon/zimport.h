@@ -35,5 +35,8 @@ typedef struct {
 /** Start. @return 0 or an error of reading or parsing; later trouble comes through config->cb */
 KR_EXPORT
 int zi_zone_import(const zi_config_t config);
+struct zone_import_ctx;
+/** Exchange the imports under way with another list. */
+void zi_swap(struct zone_import_ctx **other);
 /** Forget imports that are under way, without telling anybody. */
 void zi_deinit(void);

@@ -30,47 +30,44 @@ static knot_rrset_t *opt_template(uint16_t payload, knot_mm_t *pool)
 	return opt;
 }
 
-int kr_context_init(struct kr_context *ctx, knot_mm_t *pool)
+int kr_context_config_init(struct kr_context *ctx)
 {
-	uint64_t seeds[2];
-	kr_ctx_rnd(ctx, seeds, sizeof(seeds));
-	ctx->pool = pool;
 	ctx->options.REORDER_RR = true;
 	ctx->vld_limit_crypto = KR_VERIFY_MSG_MAX;
 	ctx->tls_padding = -1;
 	ctx->stream_idle_ms = 10000;
 	ctx->cache_rtt_tout_retry_interval = 1000;
-	ctx->generation = 1;
-	ctx->downstream_opt_rr = opt_template(KR_EDNS_PAYLOAD, pool);
-	ctx->upstream_opt_rr = opt_template(KR_EDNS_PAYLOAD, pool);
+	ctx->cache.ttl_min = KR_TTL_MIN_S;
+	ctx->cache.ttl_max = KR_TTL_MAX_S;
+	ctx->downstream_opt_rr = opt_template(KR_EDNS_PAYLOAD, NULL);
+	ctx->upstream_opt_rr = opt_template(KR_EDNS_PAYLOAD, NULL);
 	ctx->trust_anchors = trie_create(NULL);
 	ctx->negative_anchors = trie_create(NULL);
-	ctx->servers = kr_servers_new(16384, seeds[0]);
-	ctx->failures = kr_failcache_new(KR_FAIL_CACHE_MAX, seeds[1]);
 	int ret = kr_zonecut_init(&ctx->root_hints, (const uint8_t *)"", NULL);
 	if (ret != 0 || !ctx->downstream_opt_rr || !ctx->upstream_opt_rr || !ctx->trust_anchors ||
-		!ctx->negative_anchors || !ctx->servers || !ctx->failures)
+		!ctx->negative_anchors)
 		return kr_error(ENOMEM);
 	return kr_ok();
 }
 
-void kr_context_deinit(struct kr_context *ctx)
+static void anchors_free(trie_t *anchors)
 {
-	kr_cache_close(&ctx->cache);
+	if (!anchors)
+		return;
+	kr_ta_clear(anchors);
+	trie_free(anchors);
+}
+
+void kr_context_config_deinit(struct kr_context *ctx)
+{
 	kr_zonecut_deinit(&ctx->root_hints);
-	kr_servers_free(ctx->servers);
-	kr_failcache_free(ctx->failures);
 	kr_rulebooks_free(ctx);
-	if (ctx->trust_anchors) {
-		kr_ta_clear(ctx->trust_anchors);
-		trie_free(ctx->trust_anchors);
-	}
-	if (ctx->negative_anchors) {
-		kr_ta_clear(ctx->negative_anchors);
-		trie_free(ctx->negative_anchors);
-	}
-	knot_rrset_free(ctx->downstream_opt_rr, ctx->pool);
-	knot_rrset_free(ctx->upstream_opt_rr, ctx->pool);
+	anchors_free(ctx->trust_anchors);
+	anchors_free(ctx->negative_anchors);
+	ctx->trust_anchors = ctx->negative_anchors = NULL;
+	knot_rrset_free(ctx->downstream_opt_rr, NULL);
+	knot_rrset_free(ctx->upstream_opt_rr, NULL);
+	ctx->downstream_opt_rr = ctx->upstream_opt_rr = NULL;
 	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
 		free(ctx->hooks[i]);
 		ctx->hooks[i] = NULL;
@@ -80,6 +77,58 @@ void kr_context_deinit(struct kr_context *ctx)
 	array_clear(ctx->hooks_retired);
 	free(ctx->repeat_hooks);
 	ctx->repeat_hooks = NULL;
+}
+
+void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
+{
+	const struct kr_context was = *a;
+#define SWAP(field)                                                                                \
+	do {                                                                                       \
+		a->field = b->field;                                                               \
+		b->field = was.field;                                                              \
+	} while (0)
+	SWAP(options);
+	SWAP(downstream_opt_rr);
+	SWAP(upstream_opt_rr);
+	SWAP(trust_anchors);
+	SWAP(negative_anchors);
+	SWAP(vld_limit_crypto);
+	SWAP(root_hints);
+	SWAP(tls_padding);
+	SWAP(stream_idle_ms);
+	SWAP(cache_rtt_tout_retry_interval);
+	SWAP(answers_vary);
+	SWAP(layers_skippable);
+	SWAP(cache.ttl_min);
+	SWAP(cache.ttl_max);
+	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
+		SWAP(hooks[i]);
+		SWAP(hooks_retired[i]);
+	}
+	for (size_t i = 0; i < KR_COUNT_OF(a->rulebooks); ++i)
+		SWAP(rulebooks[i]);
+#undef SWAP
+	a->generation += 1;
+}
+
+int kr_context_init(struct kr_context *ctx, knot_mm_t *pool)
+{
+	uint64_t seeds[2];
+	kr_ctx_rnd(ctx, seeds, sizeof(seeds));
+	ctx->pool = pool;
+	ctx->generation = 1;
+	ctx->servers = kr_servers_new(16384, seeds[0]);
+	ctx->failures = kr_failcache_new(KR_FAIL_CACHE_MAX, seeds[1]);
+	int ret = kr_context_config_init(ctx);
+	return ctx->servers && ctx->failures ? ret : kr_error(ENOMEM);
+}
+
+void kr_context_deinit(struct kr_context *ctx)
+{
+	kr_cache_close(&ctx->cache);
+	kr_servers_free(ctx->servers);
+	kr_failcache_free(ctx->failures);
+	kr_context_config_deinit(ctx);
 }
 
 /* ---- walks ---- */

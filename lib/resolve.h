@@ -126,6 +126,19 @@ int kr_context_init(struct kr_context *ctx, knot_mm_t *pool);
 KR_EXPORT
 void kr_context_deinit(struct kr_context *ctx);
 
+/** @name What a configuration decides
+ * The first part of the context, limits of TTL and the dispatch arrays, without the state that
+ * outlives a change of configuration (cache, memory of servers and failures, clock). @{ */
+/** Give that part of a zeroed context its defaults. @return 0 or kr_error(ENOMEM) */
+KR_EXPORT
+int kr_context_config_init(struct kr_context *ctx);
+KR_EXPORT
+void kr_context_config_deinit(struct kr_context *ctx);
+/** Exchange that part between two contexts; finished answers made by `a` so far are forgotten. */
+KR_EXPORT
+void kr_context_config_swap(struct kr_context *a, struct kr_context *b);
+/** @} */
+
 /**
  * Start a request: zeroed but for pool, qsource, extended_error.info_code = -1, vars_ref = -2.
  * @return KR_STATE_CONSUME

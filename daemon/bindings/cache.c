@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/bindings/impl.h"
 
+#include <dirent.h>
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -14,6 +18,8 @@
 #define CACHE_SIZE_MIN 8192
 /** Longest TTL (RFC 2181 section 8). */
 #define TTL_MAX INT32_MAX
+/** A cache for kresd --check is no larger. */
+#define REHEARSAL_SIZE_MAX ((size_t)10 * 1024 * 1024)
 
 static struct kr_cache *open_cache(lua_State *L)
 {
@@ -39,6 +45,29 @@ static const struct kr_cdb_api *find_backend(const char *uri, const char **path)
 	return NULL;
 }
 
+/** Is it a folder we may write to, or can it be made? @return 0 or an error */
+static int check_folder(const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			return kr_error(ENOTDIR);
+		return access(path, R_OK | W_OK | X_OK) == 0 ? kr_ok() : kr_error(errno);
+	}
+	if (errno != ENOENT)
+		return kr_error(errno);
+	char parent[PATH_MAX];
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash == parent)
+		slash[1] = '\0';
+	else if (slash)
+		*slash = '\0';
+	else
+		strcpy(parent, ".");
+	return access(parent, W_OK | X_OK) == 0 ? kr_ok() : kr_error(errno);
+}
+
 static void remember_opening(lua_State *L, double size, const char *backend, const char *path)
 {
 	lua_getglobal(L, "cache");
@@ -49,6 +78,36 @@ static void remember_opening(lua_State *L, double size, const char *backend, con
 	lua_pushfstring(L, "%s://%s", backend, path);
 	lua_rawset(L, -3);
 	lua_pop(L, 1);
+}
+
+static void remove_folder(const char *path)
+{
+	DIR *dir = opendir(path);
+	for (const struct dirent *entry; dir && (entry = readdir(dir)) != NULL;)
+		unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
+/** A cache in a folder of its own that is gone at once; the one that is meant is only looked at. */
+static int rehearse_open(const char *path, size_t size)
+{
+	char folder[] = "/tmp/kresd-check-XXXXXX";
+	int ret = check_folder(path);
+	if (ret != 0)
+		return ret;
+	if (!mkdtemp(folder))
+		return kr_error(errno);
+	ret = engine_cache_open(
+		the_engine, the_engine->backends.at[0], folder, KR_MIN(size, REHEARSAL_SIZE_MAX));
+	remove_folder(folder); /* what is open goes on to exist for us alone */
+	char *place = strdup(path);
+	if (ret == 0 && place) {
+		free(the_engine->cache_place.path);
+		the_engine->cache_place.path = place;
+	}
+	return ret;
 }
 
 /** cache.open(bytes[, uri]) */
@@ -64,17 +123,13 @@ static int cache_open(lua_State *L)
 	if (!api)
 		return luab_error(L, "unsupported cache backend: '%s'", uri);
 	struct kr_cache *cache = &the_engine->resolver.cache;
-	struct kr_cdb_opts opts = {
-		.path = path[0] ? path : ".",
-		.maxsize = size,
-		.now = &the_engine->resolver.now,
-	};
-	int ret = kr_cache_open(cache, api, &opts, the_engine->pool);
-	the_engine->resolver.generation += 1;
+	const char *dir = path[0] ? path : ".";
+	int ret = the_engine->is_rehearsal ? rehearse_open(dir, size)
+					   : engine_cache_open(the_engine, api, dir, size);
 	if (ret != 0) {
 		char cwd[PATH_MAX];
-		return luaL_error(L, "can't open cache path '%s'; working directory '%s'; %s",
-			opts.path, getcwd(cwd, sizeof(cwd)) ? cwd : "?", luab_strerror(ret));
+		return luaL_error(L, "can't open cache path '%s'; working directory '%s'; %s", dir,
+			getcwd(cwd, sizeof(cwd)) ? cwd : "?", luab_strerror(ret));
 	}
 	kr_cache_make_checkpoint(cache, &the_engine->resolver.now, the_engine->resolver.now_ms);
 	remember_opening(L, size, api->name, path);
@@ -86,8 +141,7 @@ static int cache_close(lua_State *L)
 	struct kr_cache *cache = &the_engine->resolver.cache;
 	if (!kr_cache_is_open(cache))
 		return 0;
-	kr_cache_close(cache);
-	the_engine->resolver.generation += 1;
+	engine_cache_close(the_engine);
 	lua_getglobal(L, "cache");
 	lua_pushliteral(L, "current_size");
 	lua_pushinteger(L, 0);
@@ -195,11 +249,9 @@ static int cache_answers(lua_State *L)
 
 static int cache_fssize(lua_State *L)
 {
-	const struct kr_cache *cache = &the_engine->resolver.cache;
-	const char *path =
-		kr_cache_is_open(cache) && cache->api->path ? cache->api->path(cache->db) : ".";
+	const char *path = the_engine->cache_place.path;
 	struct statvfs st;
-	if (statvfs(path ? path : ".", &st) != 0)
+	if (statvfs(path ? path : ".", &st) != 0 && !(errno == ENOENT && statvfs(".", &st) == 0))
 		return luab_oserror(L, errno);
 	lua_pushnumber(L, (double)st.f_frsize * st.f_blocks);
 	return 1;
@@ -241,6 +293,13 @@ static int cache_changed(lua_State *L)
 	return 0;
 }
 
+/** Has the present configuration opened it? */
+static int cache_is_configured(lua_State *L)
+{
+	lua_pushboolean(L, the_engine->cache_place.path != NULL);
+	return 1;
+}
+
 static int cache_check_open(lua_State *L)
 {
 	open_cache(L);
@@ -264,6 +323,7 @@ void luab_cache(lua_State *L)
 		{"clear_everything", cache_clear_everything},
 		{"_changed", cache_changed},
 		{"_check_open", cache_check_open},
+		{"_is_configured", cache_is_configured},
 		{NULL, NULL},
 	};
 	luab_register(L, "cache", functions);

@@ -28,7 +28,7 @@ struct event {
 	uv_poll_t poll;
 };
 
-static array_t(struct event *) events;
+static event_array_t events;
 static uint32_t next_serial;
 
 static struct event *event_get(uint32_t id)
@@ -244,6 +244,13 @@ void luab_event_deinit(void)
 			free(ev);
 	}
 	array_clear(events);
+}
+
+void luab_event_swap(event_array_t *other)
+{
+	const event_array_t was = events;
+	events = *other;
+	*other = was;
 }
 
 void luab_event(lua_State *L)

@@ -13,6 +13,7 @@
 #include "daemon/engine.h"
 #include "daemon/guard.h"
 #include "lib/defines.h"
+#include "lib/generic/array.h"
 
 /**
  * Raise a traced error: a line that announces the traceback, the traceback, and last `ERROR: ` and
@@ -64,8 +65,15 @@ void luab_system(lua_State *L);
 void luab_tls(lua_State *L);
 void luab_worker(lua_State *L);
 
+struct event;
+/** Timers and watched sockets of one Lua state, by id. */
+typedef array_t(struct event *) event_array_t;
 /** Stop and forget all events; before the Lua state is closed. */
 void luab_event_deinit(void);
+/** Exchange the events with those of another Lua state; the loop must not run in between. */
+void luab_event_swap(event_array_t *other);
+/** Does a Lua function, or the daemon itself, serve endpoints of that kind? */
+bool luab_kind_is_served(lua_State *L, const char *kind);
 
 /** Give a module that was just loaded its global table, if it has none by itself. */
 void luab_module_table(struct engine *engine, struct kr_module *module);

@@ -358,6 +358,17 @@ static bool is_builtin_kind(const char *kind)
 	return kind_set(&flags, kind) != 0 || !flags.kind || strcasecmp(kind, "control") == 0;
 }
 
+bool luab_kind_is_served(lua_State *L, const char *kind)
+{
+	if (is_builtin_kind(kind))
+		return true;
+	lua_getfield(L, LUA_REGISTRYINDEX, KINDS_KEY);
+	lua_getfield(L, -1, kind);
+	const bool is_served = lua_isfunction(L, -1);
+	lua_pop(L, 2);
+	return is_served;
+}
+
 /** net.register_endpoint_kind(kind[, function]) */
 static int net_register_endpoint_kind(lua_State *L)
 {

@@ -3,12 +3,15 @@
 
 #include <dirent.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/libdir.h"
 #include "daemon/lua/layout.h"
+#include "daemon/reload.h"
 #include "kresconfig.h"
 #include "lib/log.h"
 
@@ -17,8 +20,19 @@ static int sys_quit(lua_State *L)
 	int status = 0;
 	if (lua_type(L, 1) == LUA_TNUMBER)
 		status = luab_number(L, 1, 0, 255, "the exit status");
-	engine_stop(the_engine, status);
+	if (!the_engine->is_rehearsal)
+		engine_stop(the_engine, status);
 	return 0;
+}
+
+/** reload(): read the configuration anew; at a control socket the answer comes when that is done.
+ */
+static int sys_reload(lua_State *L)
+{
+	if (the_engine->is_rehearsal)
+		return luab_true(L);
+	reload_start();
+	return luab_true(L);
 }
 
 static int sys_hostname(lua_State *L)
@@ -61,6 +75,8 @@ static int sys_user(lua_State *L)
 			return luab_error(L, "unknown group '%s'", lua_tostring(L, 2));
 		gid = gr->gr_gid;
 	}
+	if (the_engine->is_rehearsal)
+		return luab_true(L);
 	/* Supplementary groups of root would outlive the change of user. */
 	if (geteuid() == 0 && initgroups(user, gid) != 0)
 		return luab_oserror(L, errno);
@@ -124,6 +140,33 @@ static int sys_ffi_layouts(lua_State *L)
 	return 1;
 }
 
+/** _compile(path) -> function of a configuration file; or nil and why not */
+static int sys_compile(lua_State *L)
+{
+	if (engine_compile(L, luaL_checkstring(L, 1)) == 0)
+		return 1;
+	lua_pushnil(L);
+	lua_insert(L, -2);
+	return 2;
+}
+
+/** _can_write_beside(path) -> true; or nil and why no file can be made beside that one */
+static int sys_can_write_beside(lua_State *L)
+{
+	char folder[PATH_MAX];
+	snprintf(folder, sizeof(folder), "%s", luaL_checkstring(L, 1));
+	char *slash = strrchr(folder, '/');
+	if (!slash)
+		strcpy(folder, ".");
+	else
+		slash[slash == folder] = '\0';
+	if (access(folder, W_OK | X_OK) == 0)
+		return luab_true(L);
+	lua_pushnil(L);
+	lua_pushfstring(L, "%s: %s", folder, strerror(errno));
+	return 2;
+}
+
 /** _trace_error(message): raise an error of the traced kind. */
 static int sys_trace_error(lua_State *L)
 {
@@ -133,6 +176,7 @@ static int sys_trace_error(lua_State *L)
 void luab_system(lua_State *L)
 {
 	lua_register(L, "quit", sys_quit);
+	lua_register(L, "reload", sys_reload);
 	lua_register(L, "hostname", sys_hostname);
 	lua_register(L, "package_version", sys_package_version);
 	lua_register(L, "user", sys_user);
@@ -141,6 +185,8 @@ void luab_system(lua_State *L)
 	lua_register(L, "_registry", sys_registry);
 	lua_register(L, "_ffi_layouts", sys_ffi_layouts);
 	lua_register(L, "_trace_error", sys_trace_error);
+	lua_register(L, "_compile", sys_compile);
+	lua_register(L, "_can_write_beside", sys_can_write_beside);
 
 	lua_newtable(L);
 	luab_setstr(L, "libdir", kr_libdir());
@@ -149,6 +195,8 @@ void luab_system(lua_State *L)
 	luab_setstr(L, "keyfile", kr_keyfile_path());
 	luab_setstr(L, "root_hints", kr_root_hints_path());
 	luab_setstr(L, "cache_dir", SYSTEMD_CACHE_DIR);
+	lua_pushboolean(L, the_engine->is_rehearsal);
+	lua_setfield(L, -2, "is_rehearsal");
 	lua_setglobal(L, "_paths");
 	lua_pushliteral(L, libknot_SONAME);
 	lua_setglobal(L, "libknot_SONAME");

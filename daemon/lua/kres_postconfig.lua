@@ -41,6 +41,6 @@ return function (paths)
 		open_control_socket()
 		listen_on_localhost()
 	end
-	if kres.context().cache.db == nil then cache.size = 100 * MB end
+	if not cache._is_configured() then cache.size = 100 * MB end
 	if C.kr_zonecut_is_empty(kres.context().root_hints) then _hint_root_file(paths.root_hints) end
 end

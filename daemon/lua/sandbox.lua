@@ -46,7 +46,7 @@ local LOG_GRP_MODULE = ffi.cast('int', C.LOG_GRP_MODULE)
 local function log_at(level)
 	return function (group, fmt, ...)
 		if type(fmt) ~= 'string' then error('expected a log group and a format', 2) end
-		_log(level, tonumber(group), string.format(fmt, ...))
+		_log(level, tonumber(group), string.format(fmt, ...)) -- the global: see kres_check.lua
 	end
 end
 
@@ -501,9 +501,8 @@ _registry('kres.config_error', function (err)
 	local head, message = text:match('^(.*\n)ERROR: ([^\n]*)$')
 	if not head then head, message = '', text:match('^ERROR: (.*)$') end
 	if message then return head .. 'ERROR: ' .. place .. ': ' .. message end
-	if text:sub(1, #paths.libdir) == paths.libdir or not text:find(':', 1, true) then
-		return place .. ': ' .. text
-	end
+	local own = text:match('^([^\n]-):%d+: ')
+	if not own or own:sub(1, #paths.libdir) == paths.libdir then return place .. ': ' .. text end
 	return text
 end)
 _registry('kres.request_finish_call', kres._finish_trampoline)
@@ -518,7 +517,7 @@ local protected = {
 	trust_anchors = true,
 }
 local internal = {
-	_log = true, _registry = true, _trace_error = true, _G = true,
+	_log = true, _registry = true, _trace_error = true, _G = true, _compile = true, _can_write_beside = true,
 }
 
 local names = {}
@@ -559,3 +558,11 @@ for _, name in ipairs(default_modules) do
 end
 
 trust_anchors._load_default(paths)
+
+-- ---- kresd --check ----
+
+if paths.is_rehearsal then
+	local check = require('kres_check')
+	check.install(real, paths)
+	rawset(real, '_check', check.run)
+end

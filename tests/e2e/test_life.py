@@ -131,14 +131,6 @@ def test_second_signal_ends_at_once(kresd, world_config):
         assert time.monotonic() - begin < 1
 
 
-def test_hangup_does_not_kill(kresd):
-    with kresd() as one:
-        one.process.send_signal(signal.SIGHUP)
-        time.sleep(0.2)
-        assert one.process.poll() is None
-        assert one.control('1') == ['1']
-
-
 def test_quit_over_control(kresd):
     one = kresd().start()
     try:
