@@ -177,9 +177,10 @@ def test_memory_does_not_grow(kresd):
 def test_nothing_of_a_bad_configuration_stays(kresd):
     """Each of them begins with changes of everything, which must not be seen afterwards."""
     changes = '''net.listen('127.0.0.1', 5357) net.bufsize(4096) option('NO_MINIMIZE', true) log_level('info')
-hostname('bad.test') log_groups({'io'}) cache.open(30 * MB, 'lmdb://{folder}/other') cache.max_ttl(77) modules = { 'stats' } mark = 'bad'
-policy.add(policy.all(policy.DROP)) trust_anchors.set_insecure({'bad.test'}) net.tls_padding(64) net.doh_headers('x-bad')
-net.tcp_in_idle(77) net.proxy_allowed('192.0.2.0/24') net.tls_client({'192.0.2.1', insecure = true})
+hostname('bad.test') log_groups({'io'}) cache.open(30 * MB, 'lmdb://{folder}/other') cache.max_ttl(77)
+modules = { 'stats' } mark = 'bad' policy.add(policy.all(policy.DROP)) trust_anchors.set_insecure({'bad.test'})
+net.tls_padding(64) net.doh_headers('x-bad') net.tcp_in_idle(77) net.proxy_allowed('192.0.2.0/24')
+net.tls_client({'192.0.2.1', insecure = true})
 '''
     with kresd(MARK % 1) as one:
         bad_configs.make_files(one.folder)
