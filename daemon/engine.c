@@ -152,7 +152,7 @@ int engine_init(struct engine *engine, struct netio *io)
 	engine->worker.on_request_free = ffi_request_free;
 	engine->start = (struct engine_start){.log_level = kr_log_level,
 		.tcp_pipeline_max = engine->worker.tcp_pipeline_max,
-		.l0_max_bytes = engine->worker.l0_max_bytes,
+		.l0_bytes = engine->worker.l0_enabled ? engine->worker.l0_max_bytes : 0,
 		.assertion_abort = kr_dbg_assertion_abort,
 		.assertion_fork = kr_dbg_assertion_fork};
 	return engine_lua_open(engine);

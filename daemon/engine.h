@@ -24,7 +24,8 @@ struct engine_cache_place {
 /** What holds before any configuration: built in, or from the command line. */
 struct engine_start {
 	kr_log_level_t log_level;
-	size_t tcp_pipeline_max, l0_max_bytes;
+	size_t tcp_pipeline_max;
+	size_t l0_bytes; /**< of the answer cache; 0 = off */
 	bool assertion_abort;
 	int assertion_fork;
 };

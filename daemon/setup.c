@@ -52,7 +52,6 @@ static void setup_swap(struct engine *engine, struct setup *other)
 	SWAP(worker->out_addr4, other->out_addr4);
 	SWAP(worker->out_addr6, other->out_addr6);
 	SWAP(worker->tcp_pipeline_max, other->tcp_pipeline_max);
-	SWAP(worker->l0_max_bytes, other->l0_max_bytes);
 	luab_event_swap(&other->events);
 	zi_swap(&other->imports);
 	kr_context_config_swap(&engine->resolver, &other->context);
@@ -79,11 +78,23 @@ static void setup_free(struct setup *setup)
 	memset(setup, 0, sizeof(*setup));
 }
 
+static size_t l0_bytes(const struct worker_ctx *worker)
+{
+	return worker->l0_enabled ? worker->l0_max_bytes : 0;
+}
+
+static void l0_resize(struct worker_ctx *worker, size_t bytes)
+{
+	if (l0_bytes(worker) != bytes && worker_set_l0(worker, bytes) != 0)
+		kr_log_error(CACHE, "cannot change the size of the answer cache: %s\n",
+			strerror(ENOMEM));
+}
+
 int setup_begin(struct engine *engine, struct setup *old)
 {
 	*old = (struct setup){
 		.tcp_pipeline_max = engine->start.tcp_pipeline_max,
-		.l0_max_bytes = engine->start.l0_max_bytes,
+		.l0_bytes = l0_bytes(&engine->worker),
 		.log_level = engine->start.log_level,
 		.log_target = LOG_TARGET_DEFAULT,
 		.assertion_abort = engine->start.assertion_abort,
@@ -98,6 +109,7 @@ int setup_begin(struct engine *engine, struct setup *old)
 	}
 	network_stage(&engine->net);
 	setup_swap(engine, old);
+	l0_resize(&engine->worker, engine->start.l0_bytes);
 	return kr_ok();
 }
 
@@ -149,6 +161,7 @@ void setup_rollback(struct engine *engine, struct setup *old)
 {
 	engine_lua_close(engine);
 	setup_swap(engine, old);
+	l0_resize(&engine->worker, old->l0_bytes);
 	restore_cache(engine, &old->cache);
 	engine->cache_place.is_moved = false;
 	network_stage_end(&engine->net, false);

@@ -40,7 +40,8 @@ struct setup {
 	struct setup_net net;
 	char *hostname;
 	const struct sockaddr *out_addr4, *out_addr6;
-	size_t tcp_pipeline_max, l0_max_bytes;
+	size_t tcp_pipeline_max;
+	size_t l0_bytes; /**< size of the answer cache, to be restored */
 	kr_log_level_t log_level;
 	uint64_t log_groups;
 	kr_log_target_t log_target;

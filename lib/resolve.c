@@ -98,6 +98,10 @@ void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
 	SWAP(stream_idle_ms);
 	SWAP(cache_rtt_tout_retry_interval);
 	SWAP(answers_vary);
+	SWAP(wants_expiring);
+	SWAP(repeat_hooks);
+	SWAP(client_class);
+	SWAP(client_class_data);
 	SWAP(layers_skippable);
 	SWAP(cache.ttl_min);
 	SWAP(cache.ttl_max);
