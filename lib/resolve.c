@@ -105,10 +105,9 @@ void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
 	SWAP(layers_skippable);
 	SWAP(cache.ttl_min);
 	SWAP(cache.ttl_max);
-	for (int i = 0; i < KR_HOOK_COUNT; ++i) {
+	for (int i = 0; i < KR_HOOK_COUNT; ++i)
 		SWAP(hooks[i]);
-		SWAP(hooks_retired[i]);
-	}
+	SWAP(hooks_retired);
 	for (size_t i = 0; i < KR_COUNT_OF(a->rulebooks); ++i)
 		SWAP(rulebooks[i]);
 #undef SWAP
