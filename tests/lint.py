@@ -85,7 +85,15 @@ def licences(_):
                      if 'SPDX-License-Identifier' not in (TOP / p).read_text(errors='replace')[:400])
 
 
-CHECKS = [walls, licences, clang_format, shellcheck, flake8, luacheck, clang_tidy]
+def entries(_):
+    """Every entry of the language of configuration is used in a test of it."""
+    tests = '\n'.join((TOP / p).read_text() for p in tracked(r'^(tests/config|modules/.*)/[^/]*\.test\.lua$|^tests/e2e/.*\.py$'))
+    names = re.findall(r'^([\w.]+)', (TOP / 'tests/config/entries.data').read_text(), re.M)
+    return '\n'.join(f'{name}: no test uses it' for name in names
+                     if not re.search(rf'(?<![\w.]){re.escape(name)}(?![\w])', tests))
+
+
+CHECKS = [walls, licences, entries, clang_format, shellcheck, flake8, luacheck, clang_tidy]
 
 
 def main():

@@ -11,6 +11,9 @@ local seen, problems, warnings = {}, 0, 0
 
 -- Lua patterns of messages, and advice. The first that fits is printed.
 local advice = {
+	{ '^net%.tls', 'give a PEM file with the certificate (and its chain) and one with its key, which the user of the '
+		.. 'service can read' },
+	{ '^modules%.load', 'install the module, or correct its name; what is in the way was logged before' },
 	{ 'Cannot assign requested address',
 		'add the address to an interface of this host, or pass { freebind = true } as the third argument' },
 	{ 'Permission denied', 'let the user of the service have access: owner, group and mode of the file or folder' },
@@ -31,7 +34,6 @@ local advice = {
 	{ 'backend', 'use lmdb://FOLDER' },
 	{ 'unknown user', 'create the user, or correct the name' },
 	{ 'unknown group', 'create the group, or correct the name' },
-	{ 'there is no such module', 'install the module, or correct its name; modules.list() tells what is loaded' },
 	{ 'referenced module not found', 'load the other module first' },
 	{ 'runs for too long', 'configuration must come to an end: look for an endless loop' },
 	{ 'stack overflow', 'a function calls itself without end' },
@@ -127,7 +129,14 @@ end
 
 local wrapped = setmetatable({}, { __mode = 'k' })
 
-local function wrap(fn)
+--- A message that is the system's alone does not tell what it is about.
+local function with_call(text, name, arg)
+	if text:find('[:\'"(]') then return text end
+	return string.format('%s(%s): %s', name, type(arg) == 'string' and "'" .. arg .. "'" or arg == nil and '' or '...',
+		text)
+end
+
+local function wrap(fn, name)
 	if wrapped[fn] then return fn end
 	local function tried(...)
 		local results = { n = select('#', ...), ... }
@@ -136,7 +145,7 @@ local function wrap(fn)
 		results = { pcall(fn, unpack(results, 1, results.n)) }
 		if results[1] then return unpack(results, 2, table.maxn(results)) end
 		local own, text = split_place(message_of(results[2]))
-		report('problem', place or own, text)
+		report('problem', place or own, with_call(text, name, (...)))
 		return nil
 	end
 	wrapped[tried] = true
@@ -147,14 +156,14 @@ end
 local policy_actions = { PASS = true, DENY = true, DROP = true, REFUSE = true, TC = true, QTRACE = true,
 	NO_CACHE = true, DEBUG_ALWAYS = true, DEBUG_CACHE_MISS = true, IPTRACE = true, REQTRACE = true }
 
-local function wrap_members(tbl)
+local function wrap_members(tbl, name)
 	for key, value in pairs(tbl) do
 		if type(value) == 'function' and type(key) == 'string' and not policy_actions[key] then
-			rawset(tbl, key, wrap(value))
+			rawset(tbl, key, wrap(value, name .. '.' .. key))
 		end
 	end
 	local mt = getmetatable(tbl)
-	if type(mt) == 'table' and type(mt.__newindex) == 'function' then mt.__newindex = wrap(mt.__newindex) end
+	if type(mt) == 'table' and type(mt.__newindex) == 'function' then mt.__newindex = wrap(mt.__newindex, name) end
 end
 
 local standard = { 'assert', 'error', 'getfenv', 'getmetatable', 'ipairs', 'loadstring', 'load', 'loadfile', 'dofile',
@@ -166,18 +175,18 @@ for _, name in ipairs(standard) do standard[name] = true end
 local function wrap_all(real)
 	for name, value in pairs(real) do
 		if type(value) == 'function' and name:sub(1, 1) ~= '_' and not standard[name] then
-			real[name] = wrap(value)
+			real[name] = wrap(value, name)
 		end
 	end
 	for _, name in ipairs({ 'net', 'cache', 'modules', 'trust_anchors', 'event', 'worker', 'policy', 'env', 'debugging',
 		'watchdog', 'ta_update' }) do
-		if type(real[name]) == 'table' then wrap_members(real[name]) end
+		if type(real[name]) == 'table' then wrap_members(real[name], name) end
 	end
 	local load = modules.load
 	rawset(modules, 'load', function (spec)
 		local result = load(spec)
 		local name = type(spec) == 'string' and spec:match('^%s*(%S+)')
-		if result and type(real[name]) == 'table' then wrap_members(real[name]) end
+		if result and type(real[name]) == 'table' then wrap_members(real[name], name) end
 		return result
 	end)
 	os.exit = function () -- luacheck: ignore 122

@@ -72,10 +72,10 @@ end
 --- Value out of what an instance answered.
 local function convert(path, text, format)
 	local inner = unquote(text)
-	if not inner then error(string.format('map(): unexpected answer from %s: %s', path, text), 0) end
+	if not inner then error(string.format('map(): unexpected answer from %s: %s', path, text), 2) end
 	if format == 'strings' then return inner end
 	local packed = krprint.deserialize_lua(inner)
-	if type(packed) ~= 'table' then error('map(): unexpected answer from ' .. path, 0) end
+	if type(packed) ~= 'table' then error('map(): unexpected answer from ' .. path, 2) end
 	if not packed[1] then panic('map(): error in %s: %s', path, tostring(packed[2])) end
 	if packed.n ~= 2 then
 		panic('map(): the command gave %d results in %s instead of one; wrap several with '

@@ -122,22 +122,22 @@ end
 
 env = setmetatable({}, { __index = function (_, name) return os.getenv(name) end })
 
+local debug_settings = {
+	assertion_abort = { name = 'kr_dbg_assertion_abort', type = 'boolean' },
+	assertion_fork = { name = 'kr_dbg_assertion_fork', type = 'number' },
+}
+
+local function debug_setting(key)
+	return debug_settings[key]
+		or panic('debugging.%s: no such key, there are assertion_abort and assertion_fork', tostring(key))
+end
+
 debugging = setmetatable({}, {
-	__index = function (_, key)
-		if key == 'assertion_abort' then return C.kr_dbg_assertion_abort end
-		if key == 'assertion_fork' then return C.kr_dbg_assertion_fork end
-		panic('debugging.%s: no such key, there are assertion_abort and assertion_fork',
-			tostring(key))
-	end,
+	__index = function (_, key) return C[debug_setting(key).name] end,
 	__newindex = function (_, key, value)
-		if key == 'assertion_abort' then
-			C.kr_dbg_assertion_abort = value
-		elseif key == 'assertion_fork' then
-			C.kr_dbg_assertion_fork = value
-		else
-			panic('debugging.%s: no such key, there are assertion_abort and assertion_fork',
-				tostring(key))
-		end
+		local setting = debug_setting(key)
+		if type(value) ~= setting.type then panic('debugging.%s must be a %s', key, setting.type) end
+		C[setting.name] = value
 	end,
 })
 

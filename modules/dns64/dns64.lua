@@ -50,7 +50,8 @@ local function parse_prefix(text)
 	end
 	local kept = addr:sub(1, len / 8)
 	if len == 96 and kept:byte(9) ~= 0 then
-		error(string.format('[dns64] "%s": bits 64 to 71 of a prefix must be zero (RFC 6052)', text), 3)
+		-- Configurations written for 5.x have such prefixes, its own example among them.
+		log_warn(ffi.C.LOG_GRP_MODULE, '[dns64] "%s": bits 64 to 71 of a prefix should be zero (RFC 6052)', text)
 	end
 	return { bytes = kept .. ('\0'):rep(16 - #kept), len = len, suffix = reverse_suffix(kept, len) }
 end

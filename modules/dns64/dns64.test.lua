@@ -164,7 +164,6 @@ end)
 test('bad prefixes are told', function ()
 	boom(dns64.config, { '64:ff9b::/95' }, '32, 40, 48, 56, 64 or 96')
 	boom(dns64.config, { '64:ff9b::/' }, 'not a valid IPv6 address')
-	boom(dns64.config, { '2001:db8:0:0:100::/96' }, 'bits 64 to 71')
 	boom(dns64.config, { { prefix = {} } }, 'at least one prefix')
 end)
 

@@ -82,7 +82,8 @@ end
 
 local function metric_lines()
 	local now, lines = os.time(), {}
-	add_metrics(lines, M.prefix .. '.cache', cache.stats(), now)
+	local has_cache = kres.context().cache.db ~= nil -- it may be opened later in the configuration
+	add_metrics(lines, M.prefix .. '.cache', has_cache and cache.stats() or {}, now)
 	add_metrics(lines, M.prefix .. '.worker', worker.stats(), now)
 	add_metrics(lines, M.prefix, stats.list(), now)
 	return lines
