@@ -41,8 +41,7 @@ struct netio_events {
 
 enum netio_stream_kind {
 	NETIO_TCP,
-	NETIO_TLS,
-	NETIO_HTTPS,
+	NETIO_TLS, /**< or HTTPS, if its parameters say so */
 };
 
 struct netio_ops {

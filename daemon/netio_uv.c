@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/netio_uv.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <libknot/dname.h>
 #include <uv.h>
 
 #include "daemon/clock.h"
 #include "daemon/rnd.h"
 #include "daemon/session.h"
+#include "daemon/tls/client.h"
+#include "daemon/transport/http2_client.h"
 #include "daemon/transport/tcp.h"
 #include "daemon/transport/tls.h"
 #include "daemon/transport/turn.h"
@@ -406,13 +411,32 @@ static int connect_stream(
 	return ret;
 }
 
+/** Longest `NAME:PORT` of a URL. */
+#define AUTHORITY_LEN (KR_ADDR_TEXT_LEN + KNOT_DNAME_TXT_MAXLEN)
+
+/** What the server is called in requests: by its name, else by its address. */
+static void print_authority(const struct tls_client_param *param, char *text, size_t len)
+{
+	char addr[INET6_ADDRSTRLEN] = "";
+	const struct sockaddr *sa = &param->addr.ip;
+	const uint16_t port = kr_inaddr_port(sa);
+	const char *name = param->hostname;
+	if (!name)
+		name = inet_ntop(sa->sa_family, kr_inaddr(sa), addr, sizeof(addr));
+	const bool is_v6 = !param->hostname && sa->sa_family == AF_INET6;
+	const int used =
+		snprintf(text, len, "%s%s%s", is_v6 ? "[" : "", name ? name : "", is_v6 ? "]" : "");
+	if (port != KR_DNS_DOH_PORT && used > 0 && (size_t)used < len)
+		snprintf(text + used, len - used, ":%u", port);
+}
+
 static int stream_open(struct netio *netio, enum netio_stream_kind kind, const struct sockaddr *dst,
 	const struct sockaddr *src, const void *tls_params, void *owner, struct netio_stream **out)
 {
 	struct netio_uv *io = io_of(netio);
 	if (io->is_closing || kr_sockaddr_len(dst) < 0)
 		return kr_error(EINVAL);
-	if (kind == NETIO_HTTPS || (kind == NETIO_TLS && !tls_params))
+	if (kind == NETIO_TLS && !tls_params)
 		return kr_error(ENOTSUP); /* never in clear text instead */
 	struct netio_stream *stream = calloc(1, sizeof(*stream));
 	if (!stream)
@@ -426,11 +450,20 @@ static int stream_open(struct netio *netio, enum netio_stream_kind kind, const s
 	stream->owner = owner;
 	const struct tcp_param tcp = {.fd = fd, .is_connecting = true};
 	/* The parameters are counted; the stage keeps a reference. */
+	struct tls_client_param *client = (struct tls_client_param *)tls_params;
+	const bool is_https = kind == NETIO_TLS && client->path;
 	const struct tls_param tls = {
-		.client = (struct tls_client_param *)tls_params, .alpn = "dot"};
-	const struct stack_params stages = {.tcp = &tcp, .tls = &tls};
-	const struct session_param param = {
-		.kind = kind == NETIO_TLS ? STACK_TLS_CLIENT : STACK_TCP_CLIENT,
+		.client = client, .alpn = is_https ? "h2" : "dot", .needs_alpn = is_https};
+	char authority[AUTHORITY_LEN];
+	struct http2_client_param http = {.authority = authority};
+	if (is_https) {
+		print_authority(client, authority, sizeof(authority));
+		http.path = client->path;
+	}
+	const struct stack_params stages = {.tcp = &tcp, .tls = &tls, .http_client = &http};
+	const struct session_param param = {.kind = is_https            ? STACK_DOH_CLIENT
+						    : kind == NETIO_TLS ? STACK_TLS_CLIENT
+									: STACK_TCP_CLIENT,
 		.stages = &stages,
 		.ops = &stream_session_ops,
 		.owner = stream,

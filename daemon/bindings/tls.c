@@ -101,10 +101,9 @@ static int net_doh_headers(lua_State *L)
 /* ---- Servers that we ask ---- */
 
 /** Address of a server out of `ADDR[@PORT]`. */
-static void read_addr(lua_State *L, const char *text, union kr_sockaddr *dst)
+static void read_addr(lua_State *L, const char *text, uint16_t port, union kr_sockaddr *dst)
 {
 	char addr[KR_ADDR_TEXT_LEN];
-	uint16_t port = KR_DNS_TLS_PORT;
 	struct sockaddr *sa = NULL;
 	if (kr_straddr_split(text, addr, &port) == 0)
 		sa = kr_straddr_socket(addr, port, NULL);
@@ -131,7 +130,8 @@ static size_t read_list(lua_State *L, int idx, const char *dst[LIST_MAX])
 	return len;
 }
 
-/** net._tls_client(address, hostname or nil, table of CA files, table of pins, insecure) */
+/** net._tls_client(address, hostname or nil, table of CA files, table of pins, insecure,
+ * path or nil) */
 static int net_tls_client(lua_State *L)
 {
 	const char *ca_files[LIST_MAX], *pins[LIST_MAX];
@@ -142,8 +142,10 @@ static int net_tls_client(lua_State *L)
 		.pins = pins,
 		.pins_len = read_list(L, 4, pins),
 		.insecure = lua_toboolean(L, 5),
+		.path = lua_tostring(L, 6),
 	};
-	read_addr(L, luaL_checkstring(L, 1), &spec.addr);
+	read_addr(L, luaL_checkstring(L, 1), spec.path ? KR_DNS_DOH_PORT : KR_DNS_TLS_PORT,
+		&spec.addr);
 	struct tls_client_param *param = NULL;
 	const char *why = NULL;
 	int ret = tls_client_param_new(&spec, &param, &why);
@@ -185,6 +187,8 @@ static int net_tls_client_list(lua_State *L)
 		lua_rawseti(L, -2, 1);
 		if (param->hostname)
 			luab_setstr(L, "hostname", param->hostname);
+		if (param->path)
+			luab_setstr(L, "path", param->path);
 		push_texts(L, "ca_files", param->ca_files.at, param->ca_files.len);
 		push_texts(L, "pin_sha256", param->pin_texts.at, param->pin_texts.len);
 		lua_pushboolean(L, param->insecure);
@@ -200,7 +204,7 @@ static int net_tls_client_clear(lua_State *L)
 	if (lua_gettop(L) != 1 || lua_type(L, 1) != LUA_TSTRING)
 		return luab_error(L, "expected net.tls_client_clear(string address)");
 	union kr_sockaddr addr;
-	read_addr(L, lua_tostring(L, 1), &addr);
+	read_addr(L, lua_tostring(L, 1), KR_DNS_TLS_PORT, &addr);
 	int ret = tls_clients_del(the_engine->net.tls_clients, &addr.ip);
 	if (ret != 0)
 		return luab_oserror(L, ret);

@@ -268,7 +268,9 @@ local function as_list(value)
 	return type(value) == 'table' and value or { value }
 end
 
-local tls_client_keys = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true }
+local tls_client_keys = {
+	hostname = true, ca_file = true, pin_sha256 = true, insecure = true, transport = true, path = true,
+}
 
 --- Demands on a TLS server that we ask.
 local function add_tls_client(t)
@@ -300,8 +302,14 @@ local function add_tls_client(t)
 	elseif #ca_files > 0 and not t.hostname then
 		traced('net.tls_client: ca_file needs a hostname')
 	end
+	if t.transport ~= nil and t.transport ~= 'tls' and t.transport ~= 'https' then
+		traced("net.tls_client: transport must be 'tls' or 'https'")
+	elseif t.path ~= nil and (t.transport ~= 'https' or type(t.path) ~= 'string') then
+		traced("net.tls_client: path needs transport = 'https'")
+	end
 	if t.hostname and #ca_files == 0 then ca_files = { '' } end -- the system's
-	net._tls_client(t[1], t.hostname, ca_files, pins, t.insecure or false)
+	net._tls_client(t[1], t.hostname, ca_files, pins, t.insecure or false,
+		t.transport == 'https' and (t.path or '/dns-query') or nil)
 end
 
 function net.tls_client(...)

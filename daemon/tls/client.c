@@ -34,6 +34,7 @@ void tls_client_param_unref(struct tls_client_param *param)
 	array_clear(param->pin_texts);
 	free(param->pins);
 	free(param->hostname);
+	free(param->path);
 	gnutls_free(param->session.data);
 	if (param->gnutls)
 		gnutls_certificate_free_credentials(param->gnutls);
@@ -119,6 +120,23 @@ static int load_cas(
 	return ret;
 }
 
+static int keep_path(
+	struct tls_client_param *param, const struct tls_client_spec *spec, const char **why)
+{
+	if (!spec->path)
+		return kr_ok();
+	const size_t len = strlen(spec->path);
+	if (spec->path[0] != '/' || len > TLS_CLIENT_PATH_MAX)
+		*why = "the path has to begin with a slash and be 1024 octets at most";
+	for (size_t i = 0; i < len; ++i)
+		if (spec->path[i] <= ' ' || spec->path[i] > '~')
+			*why = "the path has to be of printable characters, others as %XX";
+	if (*why)
+		return kr_error(EINVAL);
+	param->path = strdup(spec->path);
+	return param->path ? kr_ok() : kr_error(ENOMEM);
+}
+
 static int check_spec(const struct tls_client_spec *spec, const char **why)
 {
 	if (spec->insecure && (spec->hostname || spec->ca_files_len || spec->pins_len))
@@ -142,6 +160,8 @@ static int fill_param(
 		ret = kr_error(ENOMEM);
 	if (ret == 0)
 		ret = keep_hostname(param, spec->hostname);
+	if (ret == 0)
+		ret = keep_path(param, spec, why);
 	if (ret == 0)
 		ret = keep_pins(param, spec, why);
 	if (ret == 0)
@@ -263,7 +283,8 @@ static bool same_text(const char *a, const char *b)
 static bool same_param(const struct tls_client_param *a, const struct tls_client_param *b)
 {
 	if (a->insecure != b->insecure || !same_text(a->hostname, b->hostname) ||
-		a->ca_files.len != b->ca_files.len || a->pin_texts.len != b->pin_texts.len)
+		!same_text(a->path, b->path) || a->ca_files.len != b->ca_files.len ||
+		a->pin_texts.len != b->pin_texts.len)
 		return false;
 	for (size_t i = 0; i < a->ca_files.len; ++i)
 		if (!same_text(a->ca_files.at[i], b->ca_files.at[i]))

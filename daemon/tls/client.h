@@ -16,6 +16,9 @@
 #define TLS_CHAIN_BYTES_MAX (64 * 1024)
 /** @} */
 
+/** Longest path of DNS over HTTPS. */
+#define TLS_CLIENT_PATH_MAX 1024
+
 /** As configured; lent. */
 struct tls_client_spec {
 	union kr_sockaddr addr;
@@ -25,6 +28,7 @@ struct tls_client_spec {
 	const char *const *pins; /**< base64 */
 	size_t pins_len;
 	bool insecure;
+	const char *path; /**< of DNS over HTTPS, begins with a slash; NULL: DNS over TLS */
 };
 
 /** Of one server; counted references. */
@@ -35,6 +39,7 @@ struct tls_client_param {
 	array_t(char *) pin_texts;
 	uint8_t (*pins)[TLS_PIN_LEN];
 	bool insecure;
+	char *path; /**< NULL: DNS over TLS */
 	gnutls_certificate_credentials_t gnutls;
 	gnutls_priority_t priority;
 	gnutls_datum_t session; /**< to be resumed */

@@ -158,7 +158,8 @@ static void apply(struct stage_facts *facts, const struct proxyv2_header *header
 {
 	if (!header->is_proxied)
 		return;
-	facts->comm_addr = facts->addr;
+	if (!header->is_stream || !facts->comm_addr) /* of several proxies: the nearest */
+		facts->comm_addr = facts->addr;
 	facts->addr = &header->src.ip;
 	facts->dst_addr = &header->dst.ip;
 	facts->flags.tcp = header->is_stream;

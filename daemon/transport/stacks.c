@@ -3,6 +3,7 @@
 
 #include "daemon/transport/dns_frame.h"
 #include "daemon/transport/http2.h"
+#include "daemon/transport/http2_client.h"
 #include "daemon/transport/proxyv2.h"
 #include "daemon/transport/tcp.h"
 #include "daemon/transport/tls.h"
@@ -11,6 +12,7 @@
 /** Field of stack_params that a stage gets. */
 #define PARAM(name) (offsetof(struct stack_params, name) + 1)
 
+/* Proxies tell who the client is before the handshake or, like dnsdist, first of all in it. */
 static const struct row {
 	const struct stage_ops *ops;
 	size_t param; /**< PARAM() or 0 = none */
@@ -19,12 +21,16 @@ static const struct row {
 	[STACK_TCP_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
 		{&dns_frame_stage, 0}},
 	[STACK_TLS_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
-		{&tls_stage, PARAM(tls)}, {&dns_frame_stage, 0}},
+		{&tls_stage, PARAM(tls)}, {&proxyv2_stream_stage, PARAM(proxy)},
+		{&dns_frame_stage, 0}},
 	[STACK_DOH_SERVER] = {{&tcp_stage, PARAM(tcp)}, {&proxyv2_stream_stage, PARAM(proxy)},
-		{&tls_stage, PARAM(tls)}, {&http2_stage, PARAM(http)}},
+		{&tls_stage, PARAM(tls)}, {&proxyv2_stream_stage, PARAM(proxy)},
+		{&http2_stage, PARAM(http)}},
 	[STACK_TCP_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&dns_frame_stage, 0}},
 	[STACK_TLS_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&tls_stage, PARAM(tls)},
 		{&dns_frame_stage, 0}},
+	[STACK_DOH_CLIENT] = {{&tcp_stage, PARAM(tcp)}, {&tls_stage, PARAM(tls)},
+		{&http2_client_stage, PARAM(http_client)}},
 };
 
 static size_t collect(enum stack_kind kind, const struct stack_params *params,

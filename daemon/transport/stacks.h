@@ -14,6 +14,7 @@ enum stack_kind {
 	STACK_DOH_SERVER,
 	STACK_TCP_CLIENT,
 	STACK_TLS_CLIENT,
+	STACK_DOH_CLIENT,
 	STACK_KIND_COUNT
 };
 
@@ -23,6 +24,7 @@ struct stack_params {
 	const struct tcp_param *tcp;
 	const struct tls_param *tls;
 	const struct http2_param *http;
+	const struct http2_client_param *http_client;
 	const struct proxy_peers *proxy; /**< lent for the life of the stack */
 };
 

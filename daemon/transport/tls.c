@@ -29,6 +29,7 @@ struct tls_state {
 	size_t out_len, out_cap;
 	int64_t key_updates_since;
 	unsigned key_updates, warnings;
+	bool needs_alpn; /**< see tls_param */
 	bool is_open;
 	bool is_eof;
 	bool is_broken; /**< nothing more can be encrypted */
@@ -146,6 +147,7 @@ static int tls_init(struct stage *st, const void *param)
 	const struct tls_param *p = param;
 	const gnutls_datum_t alpn = {(unsigned char *)p->alpn, strlen(p->alpn)};
 	tls->st = st;
+	tls->needs_alpn = p->needs_alpn;
 	const int64_t before = cpu_us();
 	int ret = p->server ? start_server(tls, p) : start_client(tls, p);
 	if (ret == 0)
@@ -271,6 +273,9 @@ static int on_authentic(struct tls_state *tls)
 	tls->server = NULL;
 	if (tls->client && tls_client_verify(tls->client, tls->session) != 0)
 		return fail(tls, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR);
+	gnutls_datum_t alpn;
+	if (tls->needs_alpn && gnutls_alpn_get_selected_protocol(tls->session, &alpn) != 0)
+		return fail(tls, GNUTLS_E_NO_APPLICATION_PROTOCOL);
 	tls->is_open = true;
 	facts->flags.tls = facts->comm_flags.tls = true;
 	if (tls->out_len > 0)

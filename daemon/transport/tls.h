@@ -21,6 +21,7 @@ struct tls_param {
 	struct tls_server *server;       /**< we are the server; lent for the life of the stack */
 	struct tls_client_param *client; /**< we are the client; a reference is taken */
 	const char *alpn;                /**< the one protocol spoken */
+	bool needs_alpn; /**< as a client: a server that does not agree to it is none of ours */
 };
 
 extern const struct stage_ops tls_stage;

@@ -198,7 +198,7 @@ function M.STUB(targets)
 	return new_forward(C.KR_ACTION_STUB, targets, 53)
 end
 
-local TLS_KEYS = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true }
+local TLS_KEYS = { hostname = true, ca_file = true, pin_sha256 = true, insecure = true, transport = true, path = true }
 
 -- A value or a list of values as a list.
 local function as_list(value)
@@ -218,6 +218,12 @@ local function tls_target_fault(t, ca_files, pins)
 	end
 	if #ca_files > 0 and #pins > 0 then return 'mixing pin_sha256 with ca_file is not supported' end
 	if #ca_files > 0 and not t.hostname then return 'missing hostname but specifying ca_file' end
+	if t.transport ~= nil and t.transport ~= 'tls' and t.transport ~= 'https' then
+		return "transport must be 'tls' or 'https'"
+	end
+	if t.path ~= nil and (t.transport ~= 'https' or type(t.path) ~= 'string' or t.path:sub(1, 1) ~= '/') then
+		return "path must begin with a slash and needs transport = 'https'"
+	end
 	if t.hostname ~= nil and not kres.str2dname(t.hostname) then return 'invalid hostname' end
 	for _, path in ipairs(ca_files) do
 		local file, why = io.open(tostring(path), 'r')
@@ -240,7 +246,7 @@ local function add_tls_target(t)
 	local hostname = t.hostname and kres.dname2str(kres.str2dname(t.hostname)):sub(1, -2)
 	local wants_store = hostname and #ca_files == 0 and #pins == 0 and not t.insecure
 	local ok, err = pcall(net._tls_client, t[1], hostname, wants_store and { '' } or ca_files, pins,
-		t.insecure or false)
+		t.insecure or false, t.transport == 'https' and (t.path or '/dns-query') or nil)
 	if ok then return end
 	if #ca_files > 0 then
 		err = string.format("failed to import certificate file '%s': %s", table.concat(ca_files, "', '"), tostring(err))
@@ -258,7 +264,7 @@ function M.TLS_FORWARD(targets)
 			error(string.format('TLS_FORWARD configuration at position %d must be a table starting with an IP address',
 				i), 2)
 		end
-		local sock = addr2sock(target[1], 853)
+		local sock = addr2sock(target[1], target.transport == 'https' and 443 or 853)
 		local text = tostring(ffi.cast('struct sockaddr *', sock))
 		if known[text] then
 			error('TLS_FORWARD configuration cannot declare two configs for IP address ' .. target[1]:match('^[^@#]+'), 2)

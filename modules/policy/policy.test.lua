@@ -383,13 +383,20 @@ test('TLS_FORWARD checks its targets', function ()
 	bad({ { '192.0.2.1', pin_sha256 = PIN }, { '192.0.2.1@853', insecure = true } },
 		'TLS_FORWARD configuration cannot declare two configs for IP address 192.0.2.1')
 	bad({ { 'nonsense', insecure = true } }, 'nonsense')
+	bad({ { '192.0.2.1', insecure = true, transport = 'quic' } }, "transport must be 'tls' or 'https'")
+	bad({ { '192.0.2.1', insecure = true, path = '/x' } }, "path must begin with a slash and needs transport = 'https'")
+	bad({ { '192.0.2.1', insecure = true, transport = 'https', path = 'x' } }, 'path must begin with a slash')
+	bad({ { '192.0.2.1', insecure = true, transport = 'https', path = '/x y' } }, 'printable')
 	policy.TLS_FORWARD({ { '192.0.2.1', pin_sha256 = { PIN } }, { '192.0.2.1@8853', insecure = true },
-		{ '2001:db8::1', hostname = 'Dot.Example.', pin_sha256 = PIN } })
+		{ '2001:db8::1', hostname = 'Dot.Example.', pin_sha256 = PIN },
+		{ '192.0.2.2', hostname = 'doh.example', transport = 'https' } })
 	local known = {}
 	for _, t in ipairs(net.tls_client()) do known[t[1]:gsub('#0*', '@')] = t end
 	same(known['192.0.2.1@853'].pin_sha256, { PIN })
 	same(known['192.0.2.1@8853'].insecure, true)
 	same(known['2001:db8::1@853'].hostname, 'dot.example')
+	same(known['192.0.2.1@853'].path, nil)
+	same(known['192.0.2.2@443'].path, '/dns-query')
 end)
 
 test('traces say what happened', function (done)
