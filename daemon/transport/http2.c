@@ -11,6 +11,7 @@
 #include "lib/log.h"
 
 #define DNS_TYPE "application/dns-message"
+#define FRAME_HEAD 9 /**< octets before the payload of a frame */
 /** Output waiting in the stages below at which we stop making more. */
 #define OUT_MAX (128 * 1024)
 
@@ -530,7 +531,17 @@ static int make_session(struct h2_state *h2)
 
 /* ---- stage ---- */
 
-/** Send what the library has to say, as long as the peer takes it. */
+/** Is this the last frame of a stream? RFC 9113 section 4.1 */
+static bool ends_stream(const uint8_t *frame, size_t len)
+{
+	return len >= FRAME_HEAD && frame[3] <= NGHTTP2_HEADERS &&
+	       (frame[4] & NGHTTP2_FLAG_END_STREAM);
+}
+
+/**
+ * Send what the library has to say, as long as the peer takes it. Each answer ends its TLS record:
+ * there are clients that look at one answer only of what they read at a time.
+ */
 static int send_frames(struct h2_state *h2)
 {
 	struct stack *stack = h2->st->stack;
@@ -542,6 +553,8 @@ static int send_frames(struct h2_state *h2)
 		if (len == 0)
 			break;
 		int ret = stage_down(h2->st, (struct bytes){data, len});
+		if (ret == 0 && ends_stream(data, len))
+			ret = stage_event(h2->st, STAGE_CUT);
 		if (ret < 0)
 			return ret;
 	}

@@ -28,6 +28,7 @@ enum stage_event {
 	STAGE_EOF,  /**< the peer sends nothing more */
 	/* Downwards. */
 	STAGE_FLUSH,    /**< end of the loop turn: send what was gathered */
+	STAGE_CUT,      /**< an answer ends here; records that are cut, are cut here */
 	STAGE_PAUSE,    /**< deliver nothing until STAGE_RESUME */
 	STAGE_RESUME,   /**< deliver what was held back, then go on */
 	STAGE_SHUTDOWN, /**< all is said: say goodbye after it */

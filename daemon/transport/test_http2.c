@@ -232,6 +232,24 @@ static void questions_by_get_post_and_head(void **state)
 	}
 }
 
+/** For clients that look at one answer of a TLS record only. */
+static void each_answer_is_cut(void **state)
+{
+	struct world *w = world_new();
+	for (int i = 0; i < 3; ++i)
+		request(w, "GET", "/dns-query?dns=" QUESTION_64, NULL, NULL, 0);
+	assert_int_equal(w->rig.cuts, 0);
+	for (int i = 0; i < 3; ++i) {
+		const uint8_t wire[300] = {0};
+		const struct stage_facts to = {.stream_id = w->rig.messages.at[i].stream_id};
+		assert_int_equal(
+			stack_send(w->rig.stack, &to, (struct bytes){wire, sizeof(wire)}), 0);
+	}
+	talk(w, 1 << 20);
+	assert_int_equal(w->rig.cuts, 3);
+	world_free(w);
+}
+
 static void largest_messages_pass(void **state)
 {
 	struct world *w = world_new();
@@ -498,6 +516,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(questions_by_get_post_and_head),
+		cmocka_unit_test(each_answer_is_cut),
 		cmocka_unit_test(largest_messages_pass),
 		cmocka_unit_test(bad_requests_get_their_status),
 		cmocka_unit_test(no_dns_query_is_a_bad_request),

@@ -24,6 +24,7 @@ struct rig {
 	array_t(uint8_t) out;
 	array_t(struct rig_message) messages;
 	size_t pause_after; /**< pause when that many messages have come; 0 = never */
+	unsigned cuts; /**< STAGE_CUT that reached the bottom */
 	bool is_open, is_eof, is_shut, is_released;
 };
 
@@ -38,6 +39,8 @@ static int rig_bottom_down(struct stage *st, struct bytes out)
 static int rig_bottom_event(struct stage *st, enum stage_event ev)
 {
 	struct rig *rig = st->stack->owner;
+	if (ev == STAGE_CUT)
+		rig->cuts += 1;
 	if (ev == STAGE_SHUTDOWN)
 		rig->is_shut = true;
 	if (ev == STAGE_CLOSE)

@@ -201,6 +201,15 @@ static void one_turn_is_one_record(void **state)
 	assert_in_range(pair.server.out.len, 520, 560);
 	talk(&pair, 100000);
 	assert_int_equal(pair.client.messages.len, 10);
+	for (int i = 0; i < 2; ++i) { /* unless the stage above wants it otherwise */
+		stack_send(pair.server.stack, NULL, (struct bytes){wire, sizeof(wire)});
+		rig_tell(&pair.server, STAGE_CUT);
+	}
+	assert_int_equal(pair.server.out.at[0], 23); /* application data: RFC 8446 section 5.1 */
+	assert_true(pair.server.out.len > 100);
+	assert_int_equal(pair.server.out.at[pair.server.out.len / 2], 23);
+	talk(&pair, 100000);
+	assert_int_equal(pair.client.messages.len, 12);
 	stop(&pair);
 	tls_client_param_unref(param);
 }

@@ -210,6 +210,7 @@ static void tls_deinit(struct stage *st)
 
 /* ---- sending ---- */
 
+/** Send what is gathered as records. */
 static int encrypt(struct tls_state *tls)
 {
 	if (!tls->is_open || tls->is_broken)
@@ -225,10 +226,20 @@ static int encrypt(struct tls_state *tls)
 		}
 		done += ret;
 	}
+	tls->out_len = 0;
+	return kr_ok();
+}
+
+/** The end of a turn: idle sessions hold no buffer. */
+static int encrypt_all(struct tls_state *tls)
+{
+	int ret = encrypt(tls);
+	if (ret < 0 || tls->out_len > 0)
+		return ret;
 	stage_hold(tls->st, tls->out_cap, 0);
 	free(tls->out);
 	tls->out = NULL;
-	tls->out_len = tls->out_cap = 0;
+	tls->out_cap = 0;
 	return kr_ok();
 }
 
@@ -420,11 +431,13 @@ static int tls_event(struct stage *st, enum stage_event ev)
 		return shake_hands(tls);
 	case STAGE_EOF:
 		return tls->is_open ? on_end(tls) : kr_error(ECONNRESET);
+	case STAGE_CUT:
+		return encrypt(tls);
 	case STAGE_FLUSH:
-		ret = encrypt(tls);
+		ret = encrypt_all(tls);
 		break;
 	case STAGE_SHUTDOWN:
-		ret = encrypt(tls);
+		ret = encrypt_all(tls);
 		keep_session(tls);
 		if (tls->is_open && !tls->is_broken)
 			gnutls_bye(tls->session, GNUTLS_SHUT_WR);
