@@ -377,53 +377,36 @@ static void make_room(struct answers *answers, size_t bytes)
 	}
 }
 
-static struct entry *entry_new(
-	const struct key *key, const struct plan *plan, const knot_pkt_t *answer)
+static struct entry *entry_new(const struct key *key, const struct plan *plan, struct bytes answer)
 {
-	struct entry *entry = malloc(entry_size(plan->records, key->len, answer->size));
+	struct entry *entry = malloc(entry_size(plan->records, key->len, answer.len));
 	if (!entry)
 		return NULL;
 	*entry = (struct entry){
 		.hash = key->hash,
 		.run = plan->run,
 		.key_len = key->len,
-		.wire_len = answer->size,
+		.wire_len = answer.len,
 		.records = plan->records,
 	};
 	memcpy(entry->ttl_at, plan->ttl_at, plan->records * sizeof(entry->ttl_at[0]));
 	memcpy((uint8_t *)entry_key(entry), key->at, key->len);
-	memcpy((uint8_t *)entry_wire(entry), answer->wire, answer->size);
+	memcpy((uint8_t *)entry_wire(entry), answer.at, answer.len);
 	return entry;
 }
 
-void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
-	const struct answers_place *place)
+static void keep(struct answers *answers, const struct inquiry *inq, struct bytes answer,
+	const struct plan *plan, uint32_t life_s, const struct answers_place *place)
 {
-	if (!is_cacheable_question(inq) || !is_fit(req, place->keep_off_end))
-		return;
-	const knot_pkt_t *answer = req->answer;
-	const size_t question_end = KNOT_WIRE_HEADER_SIZE + inq->qname_len + 4;
-	struct plan plan;
-	if (answer->size > ANSWERS_WIRE_MAX || answer->size < question_end ||
-		answer->size > place->limit ||
-		!scan(&plan, answer->wire, answer->size, question_end))
-		return;
-	const uint32_t life_s = life_of(req, &plan);
-	if (life_s == 0)
-		return;
-	if (req->repeat == KR_REPEAT_MADE) { /* the same octets each time */
-		plan.records = 0;
-		plan.run.count = 0;
-	}
 	struct key key;
 	key_init(answers, &key, inq, place);
-	struct entry *entry = entry_new(&key, &plan, answer);
+	struct entry *entry = entry_new(&key, plan, answer);
 	if (!entry)
 		return;
 	entry->generation = place->generation;
 	entry->stored_s = place->now_s;
 	entry->life_s = life_s;
-	const size_t bytes = entry_size(plan.records, key.len, answer->size);
+	const size_t bytes = entry_size(plan->records, key.len, answer.len);
 	make_room(answers, bytes);
 	const size_t set = key.hash & answers->mask;
 	const int way = way_for(answers, &key, set);
@@ -432,4 +415,40 @@ void answers_store(struct answers *answers, const struct inquiry *inq, const str
 	answers->sets[set].tags[way] = key.hash >> 32;
 	answers->bytes += bytes;
 	answers->count += 1;
+}
+
+/** @return is the answer of a size and shape that can be kept? */
+static bool make_plan(struct plan *plan, const struct inquiry *inq, struct bytes answer,
+	const struct answers_place *place)
+{
+	const size_t question_end = KNOT_WIRE_HEADER_SIZE + inq->qname_len + 4;
+	return answer.len <= ANSWERS_WIRE_MAX && answer.len >= question_end &&
+	       answer.len <= place->limit && scan(plan, answer.at, answer.len, question_end);
+}
+
+void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
+	const struct answers_place *place)
+{
+	struct plan plan;
+	if (!is_cacheable_question(inq) || !is_fit(req, place->keep_off_end))
+		return;
+	const struct bytes answer = {req->answer->wire, req->answer->size};
+	if (!make_plan(&plan, inq, answer, place))
+		return;
+	const uint32_t life_s = life_of(req, &plan);
+	if (req->repeat == KR_REPEAT_MADE) { /* the same octets each time */
+		plan.records = 0;
+		plan.run.count = 0;
+	}
+	if (life_s > 0)
+		keep(answers, inq, answer, &plan, life_s, place);
+}
+
+void answers_store_wire(struct answers *answers, const struct inquiry *inq, struct bytes answer,
+	const struct answers_place *place)
+{
+	struct plan plan;
+	if (is_cacheable_question(inq) && make_plan(&plan, inq, answer, place) &&
+		plan.records > 0 && plan.min_ttl > 0)
+		keep(answers, inq, answer, &plan, plan.min_ttl, place);
 }

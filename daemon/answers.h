@@ -52,6 +52,10 @@ struct bytes answers_find(struct answers *answers, const struct inquiry *inq, st
 void answers_store(struct answers *answers, const struct inquiry *inq, const struct kr_request *req,
 	const struct answers_place *place);
 
+/** Keep an answer that was made of cached records only. */
+void answers_store_wire(struct answers *answers, const struct inquiry *inq, struct bytes answer,
+	const struct answers_place *place);
+
 /** Answers kept now. */
 size_t answers_count(const struct answers *answers);
 /** Memory they take, octets. */

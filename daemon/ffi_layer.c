@@ -70,6 +70,7 @@ struct lua_module {
 	} errors[KR_HOOK_COUNT];
 	kr_layer_api_t *api;
 	const kr_layer_api_t *compiled; /**< hooks in C that come first, or NULL */
+	uint8_t *tlds, *prefixes; /**< what it cares for, see labels_new(); or NULL */
 };
 
 static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char *text)
@@ -321,6 +322,70 @@ static void read_filter(lua_State *L, struct filter *filter)
 	lua_pop(L, 1);
 }
 
+#define LABELS_MAX 1024
+
+/** Labels in wire form, one after another, from the list in a field of the table at the top. */
+static uint8_t *labels_new(lua_State *L, const char *field)
+{
+	uint8_t *labels = calloc(1, LABELS_MAX);
+	size_t used = 0;
+	lua_getfield(L, -1, field);
+	for (int i = 1; labels && i < LABELS_MAX; ++i) {
+		lua_rawgeti(L, -1, i);
+		size_t len = 0;
+		const char *text = lua_tolstring(L, -1, &len);
+		if (text && len > 0 && len <= KNOT_DNAME_MAXLABELLEN &&
+			used + 1 + len < LABELS_MAX) {
+			labels[used] = len;
+			memcpy(labels + used + 1, text, len);
+			used += 1 + len;
+		}
+		lua_pop(L, 1);
+		if (!text)
+			break;
+	}
+	lua_pop(L, 1);
+	return labels;
+}
+
+static bool has_label(const uint8_t *labels, const uint8_t *label, bool is_prefix)
+{
+	for (const uint8_t *at = labels; *at; at += 1 + *at) {
+		const size_t len = *at;
+		if ((is_prefix ? label[0] >= len : label[0] == len) &&
+			memcmp(at + 1, label + 1, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool lua_concerns(const kr_layer_api_t *api, const struct kr_quick_question *question)
+{
+	const struct lua_module *lm = api->data;
+	const uint8_t *label = question->name;
+	if (*label == 0)
+		return false;
+	if (has_label(lm->prefixes, label, true))
+		return true;
+	while (label[1 + label[0]] != 0)
+		label += 1 + label[0];
+	return has_label(lm->tlds, label, false);
+}
+
+/** What the layer says it cares for: {tlds = {...}, prefixes = {...}} */
+static void read_concerns(lua_State *L, struct lua_module *lm)
+{
+	lua_getfield(L, -1, "concerns");
+	if (lua_istable(L, -1)) {
+		lm->tlds = labels_new(L, "tlds");
+		lm->prefixes = labels_new(L, "prefixes");
+		if (lm->tlds && lm->prefixes)
+			lm->api->concerns =
+				*lm->tlds || *lm->prefixes ? lua_concerns : kr_layer_unconcerned;
+	}
+	lua_pop(L, 1);
+}
+
 /** Bind the hooks of the table at the top of the stack. @return NULL if out of memory */
 static kr_layer_api_t *api_new(lua_State *L, struct lua_module *lm)
 {
@@ -358,6 +423,8 @@ static void lua_module_free(lua_State *L, struct lua_module *lm)
 	luaL_unref(L, LUA_REGISTRYINDEX, lm->table_ref);
 	free(lm->api);
 	free(lm->name);
+	free(lm->tlds);
+	free(lm->prefixes);
 	free(lm);
 }
 
@@ -423,6 +490,8 @@ static int module_bind(lua_State *L, struct kr_module *module, const char *name)
 		lua_module_free(L, lm);
 		return kr_error(ENOMEM);
 	}
+	if (lm->api)
+		read_concerns(L, lm);
 	lua_pushvalue(L, -2);
 	lm->table_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 	module->init = lua_module_init;

@@ -349,6 +349,7 @@ static struct netio *prepare(struct engine *engine, uv_loop_t *loop, const struc
 	clock_tick(&engine->resolver);
 	kr_crypto_init();
 	engine->worker.l0_enabled = true;
+	engine->worker.quick_enabled = true;
 	return io;
 }
 

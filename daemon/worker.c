@@ -9,6 +9,7 @@
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/mm.h"
+#include "lib/quick.h"
 #include "daemon/answers.h"
 #include "daemon/inquiry.h"
 #include "daemon/siphash.h"
@@ -33,6 +34,7 @@ struct task_list {
 struct worker_private {
 	struct upstream *up;
 	struct answers *answers;
+	struct kr_quick *quick;
 	struct task_scratch scratch;
 	struct sip_key sip;
 	struct tally prefixes;  /**< B-35 */
@@ -561,6 +563,41 @@ static void tell_repeated(struct worker_ctx *worker, const struct worker_query *
 		(*at)->repeated(*at, &what);
 }
 
+/** Out of the cache without a request? What is logged or traced has to be seen by the layers. */
+static bool may_be_quick(const struct worker_ctx *worker, const struct worker_query *query,
+	const struct inquiry *inq)
+{
+	return worker->quick_enabled && inq->rd && !inq->cd &&
+	       !(inq->options & ~INQUIRY_OPTION_MUTE) && !inq->has_records && !query->flags.tls &&
+	       !query->flags.http && !query->comm_flags.tls && kr_log_level < LOG_DEBUG &&
+	       kr_log_groups_mask == 0 && kr_quick_is_allowed(worker->resolver);
+}
+
+static struct bytes quick_answer(struct worker_ctx *worker, const struct worker_query *query,
+	const struct inquiry *inq, uint32_t class)
+{
+	struct worker_private *priv = worker->priv;
+	knot_dname_storage_t name;
+	if (class == KR_CLIENT_UNIQUE || !may_be_quick(worker, query, inq))
+		return (struct bytes){NULL, 0};
+	memcpy(name, inq->qname, inq->qname_len);
+	knot_dname_to_lower(name);
+	const struct kr_quick_question question = {
+		.name = name,
+		.type = inq->qtype,
+		.has_edns = inq->has_edns,
+		.has_do = inq->has_do,
+		.has_ad = inq->ad,
+	};
+	const struct answers_place place = place_of(worker, inq, query, class);
+	const size_t len = kr_quick_answer(
+		priv->quick, worker->resolver, &question, query->wire.at, place.limit);
+	const struct bytes answer = {len > 0 ? kr_quick_wire(priv->quick) : NULL, len};
+	if (answer.at && may_repeat(worker))
+		answers_store_wire(priv->answers, inq, answer, &place);
+	return answer;
+}
+
 int worker_submit(
 	struct worker_ctx *worker, struct worker_client *client, const struct worker_query *query)
 {
@@ -581,6 +618,14 @@ int worker_submit(
 		worker->stats.l0_hits += 1;
 		tell_repeated(worker, query, &inq, known);
 		client->answer(client, query, known, NULL);
+		return kr_ok();
+	}
+	const struct bytes quick = quick_answer(worker, query, &inq, class);
+	if (quick.at) {
+		worker->stats.queries += 1;
+		worker->stats.quick += 1;
+		tell_repeated(worker, query, &inq, quick);
+		client->answer(client, query, quick, NULL);
 		return kr_ok();
 	}
 	return admit(worker, client, query, &inq, class);
@@ -750,7 +795,9 @@ int worker_init(struct worker_ctx *worker, struct kr_context *resolver, struct n
 	const bool is_l0_wanted = worker->l0_enabled;
 	const int ret = worker_set_l0(worker, worker->l0_max_bytes);
 	worker->l0_enabled = is_l0_wanted;
-	if (!priv->up || ret != 0 || tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
+	priv->quick = kr_quick_new();
+	if (!priv->up || !priv->quick || ret != 0 ||
+		tally_init(&priv->prefixes, WORKER_REQUESTS_MAX) != 0 ||
 		tally_init(&priv->questions, WORKER_REQUESTS_MAX) != 0) {
 		worker_deinit(worker);
 		return kr_error(ENOMEM);
@@ -778,6 +825,7 @@ void worker_deinit(struct worker_ctx *worker)
 	free_tasks(priv->stripped);
 	upstream_free(priv->up);
 	answers_free(priv->answers);
+	kr_quick_free(priv->quick);
 	task_scratch_deinit(&priv->scratch);
 	tally_deinit(&priv->prefixes);
 	tally_deinit(&priv->questions);

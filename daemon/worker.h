@@ -62,6 +62,7 @@ struct worker_stats {
 	size_t near_miss;    /**< upstream answers with wrong id or question (S-10) */
 	size_t joined;       /**< questions that joined an identical one in flight */
 	size_t refused_full; /**< client queries refused because too much was in flight */
+	size_t quick;        /**< queries answered from the cache without a request; the same */
 	size_t l0_hits;      /**< queries answered from the answer cache; part of `queries` */
 };
 
@@ -80,6 +81,7 @@ struct worker_ctx {
 	/** Parameters of a TLS server (struct tls_client_param) or NULL; set by the engine, may be
 	 * NULL. */
 	const void *(*tls_params)(struct worker_ctx *worker, const struct sockaddr *addr);
+	bool quick_enabled;  /**< answer from the cache without a request where that may be */
 	bool l0_enabled;     /**< answer cache; in force unless a module has to see every query */
 	size_t l0_max_bytes; /**< its size, worker_set_l0() */
 

@@ -66,6 +66,13 @@ enum kr_hook {
 	KR_HOOK_COUNT
 };
 
+/** A question that might be answered from the cache without a request (lib/quick.h). */
+struct kr_quick_question {
+	const knot_dname_t *name; /**< lower-case; of the question, or the target of an alias */
+	uint16_t type;
+	bool has_edns, has_do, has_ad;
+};
+
 /** A finished answer that the driver gave again, without a request. Pointers are lent. */
 struct kr_repeated {
 	const struct sockaddr *addr;      /**< client */
@@ -100,6 +107,10 @@ struct kr_layer_api {
 	/** Told of each answer that is repeated, in place of all other hooks; for counters and
 	 * logs. Implies is_skippable. Costs something on the quickest path: no allocation here. */
 	void (*repeated)(const kr_layer_api_t *api, const struct kr_repeated *what);
+	/** Has the layer anything to do about this question, if its answer is in the cache? If not
+	 * it is answered without any hook being called (and `repeated` is told). NULL = it has
+	 * always. A layer that never has sets kr_layer_unconcerned(). No Lua, no allocation. */
+	bool (*concerns)(const kr_layer_api_t *api, const struct kr_quick_question *question);
 	int cb_slots[]; /**< for the Lua glue */
 };
 
@@ -110,3 +121,7 @@ struct kr_layer_pickle {
 	knot_pkt_t *pkt;
 	int state;
 };
+
+/** kr_layer_api::concerns of layers that answers out of the cache pass unchanged. @return false */
+KR_EXPORT
+bool kr_layer_unconcerned(const kr_layer_api_t *api, const struct kr_quick_question *question);

@@ -160,24 +160,40 @@ static bool has_hook(const kr_layer_api_t *api, enum kr_hook hook)
 	}
 }
 
-/** Layers that are told of repeated answers, and whether answers may be repeated at all. */
+bool kr_layer_unconcerned(const kr_layer_api_t *api, const struct kr_quick_question *question)
+{
+	return false;
+}
+
+/** Layers that are told of repeated answers, and those to be asked before the short way. */
 static int list_repeat_hooks(struct kr_context *ctx, size_t count)
 {
-	const kr_layer_api_t **fresh = calloc(count + 1, sizeof(*fresh));
-	if (!fresh)
+	const kr_layer_api_t **repeat = calloc(count + 1, sizeof(*repeat));
+	const kr_layer_api_t **concern = calloc(count + 1, sizeof(*concern));
+	if (!repeat || !concern) {
+		free(repeat);
+		free(concern);
 		return kr_error(ENOMEM);
-	size_t n = 0;
-	bool all_skippable = true;
+	}
+	size_t repeat_len = 0, concern_len = 0;
+	ctx->layers_skippable = ctx->layers_quick = true;
 	for (size_t i = 0; i < count; ++i) {
 		const kr_layer_api_t *api = ctx->modules->at[i]->layer;
-		if (api && api->repeated)
-			fresh[n++] = api;
-		else if (api && !api->is_skippable)
-			all_skippable = false;
+		if (!api)
+			continue;
+		if (api->repeated)
+			repeat[repeat_len++] = api;
+		else if (!api->is_skippable)
+			ctx->layers_skippable = false;
+		if (!api->concerns)
+			ctx->layers_quick = false;
+		else if (api->concerns != kr_layer_unconcerned)
+			concern[concern_len++] = api;
 	}
 	free(ctx->repeat_hooks);
-	ctx->repeat_hooks = fresh;
-	ctx->layers_skippable = all_skippable;
+	free(ctx->concern_hooks);
+	ctx->repeat_hooks = repeat;
+	ctx->concern_hooks = concern;
 	return kr_ok();
 }
 

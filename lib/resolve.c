@@ -77,6 +77,8 @@ void kr_context_config_deinit(struct kr_context *ctx)
 	array_clear(ctx->hooks_retired);
 	free(ctx->repeat_hooks);
 	ctx->repeat_hooks = NULL;
+	free(ctx->concern_hooks);
+	ctx->concern_hooks = NULL;
 }
 
 void kr_context_config_swap(struct kr_context *a, struct kr_context *b)

@@ -66,6 +66,7 @@ struct kr_context {
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
 	bool answers_vary; /**< some rule looks at more than can be said here: no finished answer is
 			      repeated */
+	bool has_rules; /**< rules of the user have to see questions even if the answer is cached */
 	bool wants_expiring; /**< a module wants to see questions for records near their end:
 				finished answers are not repeated until the last moment */
 
@@ -77,10 +78,12 @@ struct kr_context {
 	const kr_layer_api_t *
 		*hooks[KR_HOOK_COUNT]; /**< NULL-ended dispatch arrays, kr_modules_changed() */
 	array_t(const kr_layer_api_t **)
-		hooks_retired;               /**< former ones on which a walk may stand */
-	unsigned walks;                      /**< walks under way, one inside of the other */
-	const kr_layer_api_t **repeat_hooks; /**< those with kr_layer_api::repeated, NULL-ended */
-	bool layers_skippable;               /**< all layers are (kr_layer_api::is_skippable) */
+		hooks_retired;                /**< former ones on which a walk may stand */
+	unsigned walks;                       /**< walks under way, one inside of the other */
+	const kr_layer_api_t **repeat_hooks;  /**< those with kr_layer_api::repeated, NULL-ended */
+	bool layers_skippable;                /**< all layers are (kr_layer_api::is_skippable) */
+	const kr_layer_api_t **concern_hooks; /**< layers to be asked by concerns(), NULL-ended */
+	bool layers_quick;                    /**< all layers can tell (kr_layer_api::concerns) */
 	uint64_t generation; /**< changes with configuration, rules, anchors, cache clearing */
 	struct kr_rulebook *rulebooks[2]; /**< lib/rules/rules.h */
 	/** Which clients rules treat alike, for the answer cache; NULL: all. */

@@ -56,6 +56,7 @@ static int worker_stats(lua_State *L)
 	STAT(joined);
 	STAT(refused_full);
 	STAT(l0_hits);
+	STAT(quick);
 #undef STAT
 	struct rusage usage;
 	if (getrusage(RUSAGE_SELF, &usage) == 0) {

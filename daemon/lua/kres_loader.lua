@@ -40,6 +40,9 @@ local options = {
 		bound.first_label = value:lower()
 	end,
 	compiled = function (bound, value) bound.compiled = value == true end, -- its rules are in C (lib/rules)
+	concerns = function (bound, value) -- all that the layer cares for among what is cached
+		bound.concerns = { tlds = value.tlds or {}, prefixes = value.prefixes or {} }
+	end,
 	sees_failures = function (bound, value) bound.sees_failures = value == true end,
 	on_error = function (bound, value, name)
 		if value ~= 'fail' and value ~= 'skip' then

@@ -24,7 +24,7 @@ struct rig {
 	array_t(uint8_t) out;
 	array_t(struct rig_message) messages;
 	size_t pause_after; /**< pause when that many messages have come; 0 = never */
-	unsigned cuts; /**< STAGE_CUT that reached the bottom */
+	unsigned cuts;      /**< STAGE_CUT that reached the bottom */
 	bool is_open, is_eof, is_shut, is_released;
 };
 

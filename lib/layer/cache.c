@@ -366,6 +366,7 @@ int cache_init(struct kr_module *self)
 		.produce = produce,
 		.consume = consume,
 		.is_skippable = true,
+		.concerns = kr_layer_unconcerned,
 	};
 	self->layer = &layer;
 	return kr_ok();

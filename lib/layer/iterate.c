@@ -795,6 +795,7 @@ int iterate_init(struct kr_module *self)
 		.produce = produce,
 		.consume = consume,
 		.is_skippable = true,
+		.concerns = kr_layer_unconcerned,
 	};
 	self->layer = &layer;
 	return kr_ok();

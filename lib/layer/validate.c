@@ -618,6 +618,7 @@ int validate_init(struct kr_module *self)
 		.consume = consume,
 		.answer_finalize = answer_finalize,
 		.is_skippable = true,
+		.concerns = kr_layer_unconcerned,
 	};
 	self->layer = &layer;
 	return kr_ok();

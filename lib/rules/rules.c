@@ -285,18 +285,32 @@ static void examine(struct kr_rulebook *book)
 	}
 }
 
+/** Are there rules besides those for special-use names? */
+static bool has_own_rules(const struct kr_rulebook *book)
+{
+	const bool is_policy = book == book->ctx->rulebooks[KR_BOOK_POLICY];
+	for (unsigned i = 0; i < book->list_count; ++i) {
+		if (book->lists[i].all.len > 0 && !(is_policy && i == KR_POLICY_SPECIAL))
+			return true;
+	}
+	return book->has_post;
+}
+
 void kr_rulebook_changed(struct kr_rulebook *book)
 {
 	struct kr_context *ctx = book->ctx;
 	examine(book);
 	bool vary = false;
 	bool nets = false;
+	bool has_rules = false;
 	for (unsigned i = 0; i < KR_BOOK_COUNT; ++i) {
 		const struct kr_rulebook *it = ctx->rulebooks[i];
 		vary |= it && it->sees_all;
 		nets |= it && it->has_nets;
+		has_rules |= it && has_own_rules(it);
 	}
 	ctx->answers_vary = vary;
+	ctx->has_rules = has_rules;
 	rules_sort_clients(ctx, nets);
 	ctx->generation += 1;
 }

@@ -91,6 +91,7 @@ int bogus_log_init(struct kr_module *module)
 		return kr_error(ENOMEM);
 	}
 	log->layer.consume = bogus_consume;
+	log->layer.concerns = kr_layer_unconcerned;
 	log->layer.is_skippable = true; /* repeated answers are validated ones */
 	log->layer.data = module;
 	module->data = log;

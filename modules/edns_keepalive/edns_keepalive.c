@@ -32,8 +32,9 @@ int edns_keepalive_init(struct kr_module *module);
 
 int edns_keepalive_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {
-		.answer_finalize = keepalive_finalize, .is_skippable = true};
+	static const kr_layer_api_t layer = {.answer_finalize = keepalive_finalize,
+		.is_skippable = true,
+		.concerns = kr_layer_unconcerned}; /* questions with options go the long way */
 	module->layer = &layer;
 	return kr_ok();
 }

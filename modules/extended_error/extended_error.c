@@ -30,7 +30,9 @@ int extended_error_init(struct kr_module *module);
 
 int extended_error_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.answer_finalize = ede_finalize, .is_skippable = true};
+	static const kr_layer_api_t layer = {.answer_finalize = ede_finalize,
+		.is_skippable = true,
+		.concerns = kr_layer_unconcerned};
 	module->layer = &layer;
 	return kr_ok();
 }

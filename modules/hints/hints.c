@@ -513,6 +513,14 @@ static int tables_reset(struct hints *hints)
 	return hints->forward && hints->reverse ? kr_ok() : kr_error(ENOMEM);
 }
 
+/** Any name may be in the tables. */
+static bool hints_concerns(const kr_layer_api_t *api, const struct kr_quick_question *question)
+{
+	const struct kr_module *module = api->data;
+	const struct hints *hints = module->data;
+	return trie_weight(hints->forward) > 0 || trie_weight(hints->reverse) > 0;
+}
+
 KR_EXPORT
 int hints_init(struct kr_module *module);
 KR_EXPORT
@@ -552,6 +560,7 @@ int hints_init(struct kr_module *module)
 	}
 	hints->layer.produce = hints_produce;
 	hints->layer.is_skippable = true;
+	hints->layer.concerns = hints_concerns;
 	hints->layer.data = module;
 	module->data = hints;
 	module->layer = &hints->layer;

@@ -62,6 +62,7 @@ int nsid_init(struct kr_module *module)
 	if (!nsid)
 		return kr_error(ENOMEM);
 	nsid->layer.answer_finalize = nsid_finalize;
+	nsid->layer.concerns = kr_layer_unconcerned;
 	nsid->layer.is_skippable = true; /* answers to those who ask for it are kept apart */
 	nsid->layer.data = module;
 	module->data = nsid;

@@ -970,6 +970,7 @@ M.special_names = {
 -- The engine goes first; these are called if a function has to be asked (daemon/ffi_layer.c).
 M.layer = {
 	compiled = true,
+	concerns = { tlds = { 'arpa', 'test', 'onion', 'invalid', 'local', 'localhost' } }, -- special names
 	begin = function (state, req)
 		local qry = req:initial()
 		if qry == nil then qry = req:current() end

@@ -11,7 +11,7 @@ local M = {
 	queue_len = 0,
 	batch = 0,     -- how many at once
 	log = {},      -- window number -> { key = { name, type } }
-	layer = { skippable = true }, -- answers close to their end are not repeated: see init()
+	layer = { skippable = true, concerns = {} }, -- answers close to their end are not repeated: see init()
 }
 
 local DRAIN_STEPS = 20      -- the queue is worked off in so many steps

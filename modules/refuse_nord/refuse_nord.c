@@ -33,7 +33,9 @@ int refuse_nord_init(struct kr_module *module);
 
 int refuse_nord_init(struct kr_module *module)
 {
-	static const kr_layer_api_t layer = {.begin = refuse_begin, .is_skippable = true};
+	static const kr_layer_api_t layer = {.begin = refuse_begin,
+		.is_skippable = true,
+		.concerns = kr_layer_unconcerned}; /* the short way is for RD only */
 	module->layer = &layer;
 	return kr_ok();
 }

@@ -9,7 +9,7 @@ local M = {
 	timeout = 1800,          -- ms a client waits before stale data are used, RFC 8767 section 5
 	recheck = 10 * sec,      -- ms for which a question that failed is answered by stale data at once
 	max_stale = 86400,       -- s for which expired data may be used
-	layer = { skippable = true }, -- stale answers are not repeated
+	layer = { skippable = true, concerns = {} }, -- stale answers are not repeated
 }
 
 local GRP = C.LOG_GRP_SRVSTALE

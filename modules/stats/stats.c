@@ -492,6 +492,7 @@ int stats_init(struct kr_module *module)
 	s->layer.consume = stats_consume;
 	s->layer.finish = stats_finish;
 	s->layer.repeated = stats_repeated;
+	s->layer.concerns = kr_layer_unconcerned;
 	s->layer.data = module;
 	module->layer = &s->layer;
 	module->props = props;

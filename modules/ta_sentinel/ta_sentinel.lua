@@ -5,7 +5,8 @@ local kres = require('kres')
 local bit = require('bit')
 local C = ffi.C
 
-local M = { layer = { skippable = true, first_label = 'root-key-sentinel-' } }
+local M = { layer = { skippable = true, first_label = 'root-key-sentinel-',
+	concerns = { prefixes = { 'root-key-sentinel-' } } } }
 local GRP = C.LOG_GRP_TASENTINEL
 
 -- Is a key of that tag trusted for the root?

@@ -5,7 +5,7 @@ local kres = require('kres')
 local bit = require('bit')
 local C = ffi.C
 
-local M = { layer = { skippable = true, qtypes = { kres.type.DNSKEY } } }
+local M = { layer = { skippable = true, qtypes = { kres.type.DNSKEY }, concerns = { prefixes = { '_ta-' } } } }
 local GRP = C.LOG_GRP_TASIGNALING
 
 -- `_ta-XXXX-YYYY.` and the zone, or nil if nothing is trusted there.

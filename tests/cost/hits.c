@@ -300,6 +300,7 @@ int main(int argc, char **argv)
 	rig_open(&rig);
 	rig.rcode = kind->rcode;
 	rig.worker.l0_enabled = kind->use_l0;
+	rig.worker.quick_enabled = true;
 	kind->load(rig.f);
 	kr_cache_commit(&rig.ctx.cache);
 	ask(&rig, kind, count);

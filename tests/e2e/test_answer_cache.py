@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cache of finished answers changes nothing but the price: the same questions with and without it, octet by octet.
+"""The cache of finished answers and the short way past requests change nothing but the price: the same questions with and
+without them, octet by octet.
 
-Two processes share one cache in LMDB, one of them without the answer cache. ANSWER_CACHE_QUESTIONS sets how many questions
-are compared; the default is for every day, a million for when the code in question was changed.
+Two processes share one cache in LMDB, one of them without answer cache and with a layer that has to see all requests.
+ANSWER_CACHE_QUESTIONS sets how many questions are compared; the default is for every day, a million for when the code in
+question was changed.
 """
 import os
 import random
@@ -28,6 +30,11 @@ modules.load('stats')
 reorder_RR({reorder})
 net.ipv6 = false
 cache.answers({bytes})
+'''
+
+THE_LONG_WAY = '''
+package.loaded['kres_modules.long_way'] = { layer = { begin = function (state) return state end } }
+modules.load('long_way')
 '''
 
 
@@ -109,7 +116,7 @@ def compare(kresd, world, world_config, tmp_path, count, reorder):
     shared = tmp_path / f'shared-{reorder}'
     config = CONFIG.replace('{shared}', str(shared)).replace('{reorder}', reorder)
     with_it = kresd(world_config + config.replace('{bytes}', '8 * MB'))
-    without = kresd(world_config + config.replace('{bytes}', '0'))
+    without = kresd(world_config + config.replace('{bytes}', '0') + THE_LONG_WAY)
     rng = random.Random(7)
     chosen = [q for q in world.questions if q['rcode'] in ('NOERROR', 'NXDOMAIN') and '\\' not in q['name']
               and not q['why'].startswith('server:')]
@@ -131,7 +138,9 @@ def compare(kresd, world, world_config, tmp_path, count, reorder):
                 shown = '\n'.join(str(dns.message.from_wire(x)) for x in got)
                 raise AssertionError(f'question {number}, {name} {rtype}, {wire.hex()}:\n{shown}\n{got[0].hex()}\n{got[1].hex()}')
         hits, total, udp = with_it.control('worker.stats().l0_hits', "stats['answer.total']", "stats['request.udp']")
-        none, = without.control('worker.stats().l0_hits')
+        none, = without.control('worker.stats().l0_hits + worker.stats().quick')
+        quick, = with_it.control('worker.stats().quick')
+    assert int(quick) > 0
     return int(hits), int(none), int(total.strip("'")), int(udp.strip("'"))
 
 

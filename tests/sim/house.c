@@ -178,7 +178,7 @@ struct house *house_open(const struct house_params *params, struct rpl_error *er
 		house_close(house);
 		return NULL;
 	}
-	engine->worker.l0_enabled = params->use_l0;
+	engine->worker.l0_enabled = engine->worker.quick_enabled = params->use_l0;
 	return house;
 }
 

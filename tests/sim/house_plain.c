@@ -73,7 +73,7 @@ struct house *house_open(const struct house_params *params, struct rpl_error *er
 	ctx->options.NO_IPV4 = !rpl_is_on(rpl_option(sc, "do-ip4", 0), true);
 	ctx->options.NO_IPV6 = !rpl_is_on(rpl_option(sc, "do-ip6", 0), true);
 	ctx->options.REORDER_RR = false;
-	house->worker.l0_enabled = params->use_l0;
+	house->worker.l0_enabled = house->worker.quick_enabled = params->use_l0;
 	return house;
 }
 
