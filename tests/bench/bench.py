@@ -1,148 +1,177 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Server CPU time per query, of kresd and of other resolvers, in one run and in turns. Start it by `./dev bench`.
+"""Measure kresd and other recursive resolvers against each other in one run. Start it by `./dev bench`; see doc/benchmarks.rst.
 
-  cached     names all of them know already, at saturation, beside a program that only echoes datagrams
-  cold       no name asked twice, empty cache, validating
-  cold, plain    the same without validation
-
-The figures are medians over rounds; every round visits all programs. Compare figures of one run only: another run may
-meet another machine, or the same one in another mood.
+The headline is server CPU time per answered question. All resolvers are measured in turns, so that they meet the same noise;
+figures of two runs are not to be compared.
 """
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import pathlib
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-import dns.rdatatype  # noqa: E402
-
+import bigworld  # noqa: E402
+import picture  # noqa: E402
+import report  # noqa: E402
 import resolvers  # noqa: E402
-from world.servers import Internet  # noqa: E402
+import workloads  # noqa: E402
 
 PIN_SERVER, PIN_LOAD = ['taskset', '-c', '0'], ['taskset', '-c', '1']
-UNFIT = ('server:', 'delegations in a ring', 'servers whose', 'CNAME loop', 'octets', 'one good server')
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--build', required=True, help='build folder with kresd and the tools')
+    p.add_argument('--peers', default=','.join(resolvers.PROGRAMS), help='with commas; default: %(default)s')
+    p.add_argument('--workloads', default=','.join(workloads.ALL), help='with commas; default: %(default)s')
+    p.add_argument('--out', help='folder for results.json, results.md and picture.svg (default: a new temporary one)')
+    p.add_argument('--names', type=int, default=100_000, help='names in the world')
+    p.add_argument('--seed', type=int, default=1)
+    p.add_argument('--rounds', type=int, default=5, help='samples per resolver')
+    p.add_argument('--cold-rounds', type=int, default=3, help='the same where a sample is expensive')
+    p.add_argument('--seconds', type=float, default=3, help='length of one sample')
+    p.add_argument('--miss', type=int, default=20_000, help='questions to a cold cache')
+    p.add_argument('--fill', type=int, default=1_000_000, help='records in the memory workload')
+    p.add_argument('--rules', default='100000,1000000', help='lengths of block lists, with commas')
+    p.add_argument('--quick', action='store_true', help='a few minutes: shows that all works, figures are rough')
+    args = p.parse_args()
+    if args.quick:
+        args.names, args.rounds, args.cold_rounds, args.seconds = 5000, 2, 1, 1
+        args.miss, args.fill, args.rules = 2000, 20_000, '10000'
+    return args
+
+
+def prepare_network():
+    if [name for _, name in socket.if_nameindex()] != ['lo']:
+        sys.exit('start it by `./dev bench`: it wants a network namespace of its own')
+    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+    for i in range(1, 10):  # some listen only on addresses that an interface has
+        subprocess.run(['ip', 'address', 'add', f'127.0.1.{i}/32', 'dev', 'lo'], check=True)
+
+
+def make_certificate(folder):
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '365',
+                    '-subj', '/CN=bench', '-keyout', str(folder / 'tls.key'), '-out', str(folder / 'tls.crt')],
+                   check=True, capture_output=True)
+
+
+def udp_received():
+    """Datagrams delivered in this network namespace so far."""
+    lines = [x.split() for x in pathlib.Path('/proc/net/snmp').read_text().splitlines() if x.startswith('Udp:')]
+    return int(lines[1][lines[0].index('InDatagrams')])
+
+
+def busy_seconds():
+    fields = [int(x) for x in pathlib.Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf('SC_CLK_TCK')
 
 
 class Bench:
-    def __init__(self, args, folder, world):
-        self.args, self.folder, self.world = args, folder, world
-        tools = pathlib.Path(args.build).resolve() / 'tests/bench'
-        self.load_tool = str(tools / 'bench_load')
-        wanted = [('kresd', resolvers.Kresd, str(pathlib.Path(args.build).resolve() / 'daemon/kresd'))]
-        wanted += [(name, *program) for name, program in resolvers.PEERS.items() if os.access(program[1], os.X_OK)]
-        wanted = [w for w in wanted if not args.only or w[0] in args.only.split(',')]
-        self.peers = [cls(name, binary, folder, world, f'127.0.1.{i + 1}') for i, (name, cls, binary) in enumerate(wanted)]
-        self.echo = resolvers.Echo('echo', str(tools / 'bench_echo'), folder, world, '127.0.1.100')
-        for peer in [*self.peers, self.echo]:  # some listen only where an interface has the address
-            subprocess.run(['ip', 'address', 'add', f'{peer.address}/32', 'dev', 'lo'], check=True)
-        self.samples = {}
+    """What workloads work with: the resolvers, the load tool and the meter around it."""
 
-    def questions(self, name, fits):
-        """Write a question file for bench_load."""
-        path = self.folder / f'{name}.txt'
-        chosen = [q for q in self.world.questions if not q['why'].startswith(UNFIT) and '\\' not in q['name'] and fits(q)]
-        path.write_text(''.join(f'{q["name"]} {int(dns.rdatatype.from_text(q["type"]))}\n' for q in chosen))
-        return path
+    def __init__(self, args, folder):
+        build = pathlib.Path(args.build).resolve()
+        self.folder, self.seed = folder, args.seed
+        self.rounds, self.cold_rounds, self.seconds = args.rounds, args.cold_rounds, args.seconds
+        self.miss, self.fill, self.rules = args.miss, args.fill, [int(x) for x in args.rules.split(',')]
+        self.pin_server, self.pin_load = PIN_SERVER, PIN_LOAD
+        self.results = {}  # workload -> peer -> samples
+        self.load_tool = str(build / 'tests/bench/bench_load')
+        started = time.monotonic()
+        self.world = bigworld.World(pathlib.Path(tempfile.gettempdir()) / 'kresd-bench-world', args.names, args.seed)
+        self.say(f'world ready after {time.monotonic() - started:.0f} s: {self.world.facts["zones"]} zones')
+        make_certificate(self.world.folder)
+        kresd = str(build / 'daemon/kresd')
+        wanted = [('kresd', resolvers.Kresd, kresd), ('kresd, no L0', resolvers.KresdWithoutL0, kresd)]
+        for name in filter(None, args.peers.split(',')):
+            if os.access(resolvers.PROGRAMS[name][1], os.X_OK):
+                wanted.append((name, *resolvers.PROGRAMS[name]))
+        self.all_peers = [kind(name, binary, folder, self.world, f'127.0.1.{i + 1}')
+                          for i, (name, kind, binary) in enumerate(wanted)]
+        self.peers = self.all_peers
+        self.echo = resolvers.Echo('echo', str(build / 'tests/bench/bench_echo'), folder, self.world, '127.0.1.9')
 
-    def load(self, peer, path, length):
-        before = peer.cpu_s()
-        done = subprocess.run([*PIN_LOAD, self.load_tool, peer.address, str(resolvers.PORT), str(path), str(length)],
-                              capture_output=True, text=True, check=True)
-        sample = json.loads(done.stdout)
-        sample['cpu_us'] = (peer.cpu_s() - before) * 1e6 / max(1, sample['answered'])
-        sample['qps'] = sample['answered'] / sample['seconds']
+    def say(self, text):
+        print(f'[{time.strftime("%H:%M:%S")}] {text}', file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def meter(self, peer):
+        """Adds to the sample what the peer spent while the block ran; the block fills in the rest."""
+        sample = {}
+        cpu, udp, busy, begin = peer.cpu_seconds(), udp_received(), busy_seconds(), time.monotonic()
+        yield sample
+        spent = peer.cpu_seconds() - cpu
+        sample['wall_s'] = time.monotonic() - begin
+        sample['cpu_us'] = spent * 1e6 / max(1, sample['answered'])
+        sample['server_busy'] = spent / sample['wall_s']
+        sample['machine_busy'] = (busy_seconds() - busy) / sample['wall_s']  # in cores; all jobs of the machine
+        sample['udp_received'] = udp_received() - udp
+
+    def load(self, peer, questions, m='udp', port=resolvers.DNS_PORT, **options):
+        """Run the load tool; options are its one-letter switches."""
+        cmd = [*self.pin_load, self.load_tool, '-s', peer.address, '-p', str(port), '-m', m, '-d', str(questions)]
+        for letter, value in options.items():
+            cmd += [f'-{letter}', str(value)]
+        with self.meter(peer) as sample:
+            done = subprocess.run(cmd, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f'{peer.name}: {done.stderr}')
+            sample.update(json.loads(done.stdout))
+        if m == 'udp':  # what is left of all datagrams went between the resolver and its servers
+            asked = sample['udp_received'] - sample['answered'] - sample['sent']
+            sample['upstream'] = max(0, asked) / 2 / max(1, sample['answered'])
+        if sample['handshakes'] > options.get('c', 0) and options.get('b'):
+            sample['cpu_us_per_connection'] = sample['cpu_us'] * sample['answered'] / sample['handshakes']
         return sample
 
-    def record(self, what, peer, sample):
-        self.samples.setdefault(what, {}).setdefault(peer.name, []).append(sample)
-        print(f'{what:12} {peer.name:16} {sample["cpu_us"]:8.2f} us  {sample["answered"]} answers, {sample["lost"]} lost, '
-              f'{sample["servfail"]} SERVFAIL', file=sys.stderr, flush=True)
-
-    def in_turns(self, peers):
-        for number in range(self.args.rounds):
-            shift = number % len(peers)
-            yield from peers[shift:] + peers[:shift]
-
-    def cached(self):
-        hot = self.questions('hot', lambda q: q['rcode'] == 'NOERROR' and 'beyond a datagram' not in q['why'])
-        peers = [*self.peers, self.echo]
-        try:
-            for peer in peers:
-                peer.start(PIN_SERVER)
-                for _ in range(0 if peer is self.echo else 3):
-                    self.load(peer, hot, 'once')
-            for peer in self.in_turns(peers):
-                self.record('cached', peer, self.load(peer, hot, self.args.seconds))
-        finally:
-            for peer in peers:
-                peer.stop()
-
-    def cold(self, what, validate):
-        path = self.questions('cold', lambda q: q['rcode'] != 'SERVFAIL')
-        for peer in self.in_turns(self.peers):
-            peer.start(PIN_SERVER, validate)
-            try:
-                self.record(what, peer, self.load(peer, path, 'once'))
-            finally:
-                peer.stop()
-
-    def summary(self):
-        """{workload: {program: {cpu_us, spread, times echo, …}}}, medians over rounds."""
-        out = {}
-        for what, by_peer in self.samples.items():
-            for name, samples in by_peer.items():
-                cpu = [s['cpu_us'] for s in samples]
-                row = {'cpu_us': statistics.median(cpu), 'spread': (max(cpu) - min(cpu)) / 2 / statistics.median(cpu),
-                       'qps': statistics.median(s['qps'] for s in samples),
-                       'lost': sum(s['lost'] for s in samples), 'servfail': sum(s['servfail'] for s in samples)}
-                ours = by_peer.get('kresd')
-                if ours:
-                    row['times_kresd'] = statistics.median(a['cpu_us'] / b['cpu_us'] for a, b in zip(samples, ours))
-                out.setdefault(what, {})[name] = row
-        return out
+    def record(self, workload, number, peer, sample):
+        sample['round'] = number
+        self.results.setdefault(workload, {}).setdefault(peer.name, []).append(sample)
+        brief = ' '.join(f'{k}={sample[k]:.1f}' for k in ('cpu_us', 'qps', 'lost', 'rss_mb', 'start_ms') if k in sample)
+        self.say(f'{workload} | {number} | {peer.name}: {brief}')
 
 
-def table(summary):
-    lines = []
-    for what, rows in summary.items():
-        lines += ['', f'{what:16} {"CPU us/query":>13} {"spread":>8} {"x kresd":>8} {"queries/s":>10} {"lost":>6} '
-                      f'{"SERVFAIL":>9}']
-        for name, row in sorted(rows.items(), key=lambda item: item[1]['cpu_us']):
-            times = f'{row["times_kresd"]:8.2f}' if 'times_kresd' in row else f'{"-":>8}'
-            lines.append(f'  {name:14} {row["cpu_us"]:13.2f} {row["spread"]:8.0%} {times} '
-                         f'{row["qps"]:10.0f} {row["lost"]:6} {row["servfail"]:9}')
-    return '\n'.join(lines)
+def write_results(out, args, bench, failed):
+    result = {'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+              'arguments': {k: v for k, v in vars(args).items() if k not in ('build', 'out')}, 'kernel': os.uname().release,
+              'versions': {p.name: p.version() for p in bench.all_peers},
+              'world': {k: bench.world.facts[k] for k in ('zones', 'signed', 'rsa', 'nsec3')},
+              'failed': failed, 'samples': bench.results, 'summary': report.summarise(bench.results)}
+    (out / 'results.json').write_text(json.dumps(result, indent=1))
+    (out / 'results.md').write_text(report.markdown(result))
+    (out / 'picture.svg').write_text(picture.svg(result))
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--build', required=True, help='build folder with kresd and the tools')
-    p.add_argument('--rounds', type=int, default=5)
-    p.add_argument('--seconds', type=float, default=3, help='length of a sample of cached answers')
-    p.add_argument('--only', help='programs, with commas')
-    p.add_argument('--json', help='file for all samples')
-    args = p.parse_args()
-    if [name for _, name in socket.if_nameindex()] != ['lo']:
-        sys.exit('start it by `./dev bench`: it wants a network namespace of its own')
-    with tempfile.TemporaryDirectory(prefix='bench-') as folder, Internet(pathlib.Path(folder) / 'world') as world:
-        bench = Bench(args, pathlib.Path(folder), world)
-        bench.cached()
-        bench.cold('cold', True)
-        bench.cold('cold, plain', False)
-    summary = bench.summary()
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps({'summary': summary, 'samples': bench.samples}, indent=1))
-    print(table(summary))
+    args = arguments()
+    prepare_network()
+    out = pathlib.Path(args.out or tempfile.mkdtemp(prefix='bench-'))
+    (out / 'run').mkdir(parents=True, exist_ok=True)
+    bench = Bench(args, out / 'run')
+    bench.world.start(out / 'run', PIN_LOAD)
+    time.sleep(3 + args.names / 50_000)  # zones load
+    failed = {}
+    for name in args.workloads.split(','):
+        bench.peers = [p for p in bench.all_peers if not p.only or name in p.only]
+        try:
+            workloads.ALL[name](bench)
+        except Exception as problem:  # one workload failing must not cost the results of the others
+            failed[name] = f'{type(problem).__name__}: {problem}'
+            bench.say(f'{name} FAILED: {failed[name]}')
+        write_results(out, args, bench, failed)
+    bench.world.stop()
+    print((out / 'results.md').read_text())
+    print(f'results: {out}/results.json, results.md, picture.svg')
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
