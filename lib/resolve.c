@@ -100,6 +100,7 @@ void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
 	SWAP(stream_idle_ms);
 	SWAP(cache_rtt_tout_retry_interval);
 	SWAP(answers_vary);
+	SWAP(has_rules);
 	SWAP(wants_expiring);
 	SWAP(repeat_hooks);
 	SWAP(client_class);
