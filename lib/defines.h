@@ -68,6 +68,7 @@ static inline int kr_error(int code)
 #define KR_TRIES_STREAM_MAX 1            /**< B-13 stream tries per question and address */
 #define KR_VERIFY_MSG_MAX 32             /**< B-14 signature checks per message */
 #define KR_VERIFY_MSG_UNITS 64           /**< B-14 ... in units of about 0.2 ms */
+#define KR_VERIFY_STEP_UNITS 24          /**< B-32 ... before others get their turn */
 #define KR_VERIFY_REQ_MAX 96             /**< B-15 signature checks per client request */
 #define KR_VERIFY_REQ_UNITS 192          /**< B-15 ... in units */
 #define KR_VERIFY_FAIL_MAX 8             /**< B-16 failed signature checks per request */

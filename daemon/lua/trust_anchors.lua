@@ -235,16 +235,17 @@ end
 local function is_usable(keyset)
 	local set = C.kr_ta_get(context.trust_anchors, keyset.owner)
 	if set ~= nil and C.kr_ds_algo_support(set) then return true end
-	log_error(GRP, 'no trust anchor of %s has a supported algorithm and digest',
+	log_error(GRP, 'no trust anchor of %s has a supported algorithm and digest: nothing validates there',
 		zone_name(keyset.owner))
 	return false
 end
 
---- Make a key set the one of its owner; what was there stays if that fails.
+--- Make a key set the one of its owner; what was there stays if that fails. A file has to be of use,
+-- what is written in the configuration is what somebody wanted.
 local function install(keyset)
 	local old = M.keysets[keyset.owner]
 	M.keysets[keyset.owner] = keyset
-	if not M.keyset_publish(keyset) or not is_usable(keyset) then
+	if not M.keyset_publish(keyset) or not is_usable(keyset) and keyset.filename then
 		M.keysets[keyset.owner] = old
 		C.kr_ta_del(context.trust_anchors, keyset.owner)
 		if old then M.keyset_publish(old) end

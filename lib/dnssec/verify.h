@@ -42,6 +42,8 @@ extern const struct dnssec_engine *const dnssec_engines[];
 KR_EXPORT KR_PURE bool dnssec_alg_is_supported(uint8_t alg);
 /** Can DS digests of this type be checked? */
 KR_EXPORT KR_PURE bool dnssec_digest_is_supported(uint8_t type);
+/** Highest price there is. */
+#define DNSSEC_PRICE_MAX 6
 /** Units (about 0.2 ms of the slower engine) of one check. */
 KR_EXPORT KR_PURE uint32_t dnssec_alg_price(uint8_t alg);
 

@@ -44,11 +44,13 @@ static void open_allowance(struct vld *v)
 		qry->vld_limit_crypto_remains = KR_MAX(req->ctx->vld_limit_crypto, 0);
 		qry->vld_units_remain = KR_VERIFY_MSG_UNITS;
 	}
+	const uint32_t units = KR_MIN(
+		(uint32_t)qry->vld_units_remain, kr_budget_left(req, KR_BUDGET_VERIFY_UNITS));
+	v->has_more_units = units > KR_VERIFY_STEP_UNITS;
 	v->given = (struct dnssec_allowance){
 		.checks = KR_MIN((uint32_t)qry->vld_limit_crypto_remains,
 			kr_budget_left(req, KR_BUDGET_VERIFY)),
-		.units = KR_MIN((uint32_t)qry->vld_units_remain,
-			kr_budget_left(req, KR_BUDGET_VERIFY_UNITS)),
+		.units = KR_MIN(units, KR_VERIFY_STEP_UNITS),
 		.fails = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL),
 		.fail_units = kr_budget_left(req, KR_BUDGET_VERIFY_FAIL_UNITS),
 		.blocks = kr_budget_left(req, KR_BUDGET_NSEC3_BLOCKS),
@@ -78,6 +80,17 @@ static void close_allowance(struct vld *v)
 	spend(v->req, KR_BUDGET_VERIFY_FAIL, v->given.fails - v->left.fails);
 	spend(v->req, KR_BUDGET_VERIFY_FAIL_UNITS, v->given.fail_units - v->left.fail_units);
 	spend(v->req, KR_BUDGET_NSEC3_BLOCKS, v->given.blocks - v->left.blocks);
+}
+
+/**
+ * Was it only this step that ran out of units? Then others get their turn and judging begins anew,
+ * where what was checked is remembered (B-32).
+ */
+static bool needs_a_break(const struct vld *v, int ret)
+{
+	return ret == kr_error(EDQUOT) && v->has_more_units && v->left.checks > 0 &&
+	       v->left.fails > 0 && v->left.fail_units > 0 && v->left.units < DNSSEC_PRICE_MAX &&
+	       v->left.units < v->given.units;
 }
 
 /** Tell the operator which limit stopped us. */
@@ -560,7 +573,7 @@ static int judge(struct vld *v, int state)
 	}
 	int ret = qry->flags.CACHED && !has_rank(v, KR_RANK_INITIAL) ? judge_cached(v)
 								     : judge_message(v);
-	if (ret == VLD_YIELD) {
+	if (ret == VLD_YIELD || needs_a_break(v, ret)) {
 		vld_reopen(v);
 		return KR_STATE_YIELD;
 	}

@@ -55,6 +55,7 @@ struct vld {
 	const struct vld_zone *zone; /**< whose keys are ready */
 	struct dnssec_keyset keys;
 	struct dnssec_allowance left, given;
+	bool has_more_units; /**< than `given` has for this step */
 	struct dnssec_env env;
 
 	struct vld_proof proofs[KR_NSEC_MSG_MAX + KR_NSEC3_MSG_MAX];

@@ -108,8 +108,9 @@ test('files that are no trust anchors (Z-05)', function ()
 		same(in_force('z5.example'), 1, name) -- what was in force stays
 		same(trust_anchors.keysets[todname('z5.example')].filename, 'good.keys', name)
 	end
-	boom(trust_anchors.add, { 'new.example. DS 12345 253 2 ' .. ('AB'):rep(32) }, '^ERROR: ')
-	same({ in_force('new.example'), trust_anchors.keysets[todname('new.example')] }, { 0 })
+	trust_anchors.add('new.example. DS 12345 253 2 ' .. ('AB'):rep(32)) -- asked for by hand
+	same(in_force('new.example'), 1)
+	trust_anchors.remove('new.example')
 	write('twice.keys', good .. good .. 'z5.example. ' .. DS) -- twice the same is once; both types are fine
 	trust_anchors.add_file('twice.keys', true)
 	same(in_force('z5.example'), 2)
