@@ -106,6 +106,7 @@ void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
 	SWAP(client_class);
 	SWAP(client_class_data);
 	SWAP(layers_skippable);
+	SWAP(layers_quick);
 	SWAP(cache.ttl_min);
 	SWAP(cache.ttl_max);
 	for (int i = 0; i < KR_HOOK_COUNT; ++i)
@@ -634,6 +635,17 @@ static int no_server_left(struct kr_query *qry)
 	return query_failed(qry);
 }
 
+/** For the client of a failure that is not looked into anew. @return NULL if out of memory */
+static const char *remembered_text(const struct kr_query *qry)
+{
+	char name[KNOT_DNAME_TXT_MAXLEN + 1], type[16], text[KR_EDE_TEXT_MAX + 1];
+	if (!knot_dname_to_str(name, qry->sname, sizeof(name)) ||
+		knot_rrtype_to_string(qry->stype, type, sizeof(type)) < 0)
+		return NULL;
+	snprintf(text, sizeof(text), "failed a moment ago: %.30s %.10s", name, type);
+	return mm_strdup(&qry->request->pool, text);
+}
+
 /** Is this question, or its whole zone, known to fail right now? */
 static bool failed_recently(struct kr_query *qry)
 {
@@ -651,7 +663,8 @@ static bool failed_recently(struct kr_query *qry)
 		return false;
 	VERBOSE(qry, "=> failed a moment ago, not tried again yet\n");
 	qry->is_fail_remembered = true; /* being refused does not prolong it */
-	kr_request_set_extended_error(req, ede >= 0 ? ede : KNOT_EDNS_EDE_CACHED_ERR, NULL);
+	kr_request_set_extended_error(
+		req, ede >= 0 ? ede : KNOT_EDNS_EDE_CACHED_ERR, remembered_text(qry));
 	return true;
 }
 

@@ -115,6 +115,71 @@ static void what_is_over_or_broken_goes(void **state)
 	assert_true(has(f, "new.", A));
 }
 
+static void ask_hot_names(struct fixture *f, int count, unsigned *asked, unsigned *hits)
+{
+	for (int i = 0; i < count; ++i) {
+		char name[64];
+		struct cache_answer answer;
+		snprintf(name, sizeof(name), "hot%d.example.com.", i);
+		*asked += 1;
+		if (peek_at(f, name, KNOT_RRTYPE_TXT, wall, 0, &answer) == 0)
+			*hits += 1;
+		else /* asked upstream and cached again */
+			insert_at(f, name, KNOT_RRTYPE_TXT, 200, 3600);
+		mp_flush(f->pool.ctx);
+	}
+}
+
+/** names that are asked for once a second outlast a minute of 500 large answers a second. */
+static void flush_attack_does_not_reach_hot_names(void **state)
+{
+	enum { HOT = 200, WARM_S = 10, ATTACK_S = 60, PER_S = 500, SIZE = 3900 };
+	struct fixture *f = *state;
+	unsigned asked = 0, hits = 0, stored = 0;
+	kr_cache_close(&f->cache);
+	fixture_open(f, 16 << 20);
+	wall = time(NULL);
+	for (int second = 0; second < WARM_S; ++second)
+		ask_hot_names(f, HOT, &asked, &hits);
+	kr_cache_commit(&f->cache);
+	asked = hits = 0;
+	for (int second = 0; second < ATTACK_S; ++second) {
+		ask_hot_names(f, HOT, &asked, &hits);
+		for (int i = 0; i < PER_S; ++i) {
+			static uint8_t data[SIZE];
+			char name[64];
+			snprintf(name, sizeof(name), "n%d-%d.attack.example.", second, i);
+			knot_rrset_t *rr =
+				rrset(f, name, KNOT_RRTYPE_TXT, 86400, data, sizeof(data));
+			/* A full cache drops what is new (F-07); nothing else may happen. */
+			int ret = kr_cache_insert_rr(&f->cache, rr, NULL, INSECURE, wall, false);
+			assert_true(ret == 0 || ret == kr_error(ENOSPC));
+			stored += ret == 0;
+			mp_flush(f->pool.ctx);
+			if (i % 250 == 249) { /* the collector goes round */
+				kr_cache_commit(&f->cache);
+				round_in_child(f, 80, 10);
+			}
+		}
+	}
+	assert_in_range(100 * hits / asked, 90, 100);
+	assert_in_range(stored, ATTACK_S * PER_S / 2, ATTACK_S * PER_S);
+}
+
+/** one name whose records change all the time does not fill the cache for good. */
+static void churn_below_one_name_is_collected(void **state)
+{
+	struct fixture *f = *state;
+	wall = time(NULL);
+	for (int round = 0; round < 40; ++round) {
+		for (int type = 300; type < 500; ++type)
+			insert_at(f, "churn.example.", type, 1000 + round, 5 + round);
+		kr_cache_commit(&f->cache);
+		round_in_child(f, 80, 10);
+	}
+	assert_in_range(f->cache.api->usage_percent(f->cache.db), 0, 85);
+}
+
 static void below_the_threshold_nothing_is_touched(void **state)
 {
 	struct fixture *f = *state;
@@ -150,6 +215,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(cold_names_go_first_hot_ones_stay),
 		TEST(what_is_over_or_broken_goes),
+		TEST(flush_attack_does_not_reach_hot_names),
+		TEST(churn_below_one_name_is_collected),
 		TEST(below_the_threshold_nothing_is_touched),
 		TEST(other_version_is_left_alone),
 		cmocka_unit_test(missing_cache_is_no_error),
