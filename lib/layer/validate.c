@@ -463,12 +463,27 @@ static void discard_message(struct vld *v)
 	}
 }
 
+/** Whatever is wrong with the denial of a zone's keys: there should have been keys. */
+static void blame_missing_keys(struct vld *v)
+{
+	const struct kr_query *qry = v->qry;
+	char zone[KNOT_DNAME_TXT_MAXLEN + 1];
+	if (qry->stype != KNOT_RRTYPE_DNSKEY || has_answer(v) || !qry->zone_cut.name ||
+		!knot_dname_is_equal(qry->zone_cut.name, qry->sname) ||
+		!knot_dname_to_str(zone, qry->sname, sizeof(zone)))
+		return;
+	v->ede_text = NULL;
+	vld_blame(v, KNOT_EDNS_EDE_DNSKEY_MISS, "DS but no DNSKEY: %.40s", zone);
+}
+
 static int fail(struct vld *v, int ret)
 {
 	struct kr_query *qry = v->qry;
 	struct kr_request *req = v->req;
 	if (ret == kr_error(EDQUOT))
 		report_exhaustion(v);
+	else
+		blame_missing_keys(v);
 	VERBOSE(qry, "<= bogus: %s\n", v->ede_text ? v->ede_text : "not validated");
 	discard_message(v);
 	qry->flags.DNSSEC_BOGUS = true;
