@@ -36,6 +36,10 @@ class Kind:
     def question(self, apex):
         return 'www.' + apex
 
+    def reply(self, query):
+        """A whole reply, if it is not to be made of the parts below."""
+        return None
+
     def ds(self, apex):
         return [self.key().ds(apex)]
 
@@ -270,6 +274,62 @@ class Fan(Giant):
         return NOERROR, [rr(qname, A, address(1))] + [rr(qname, 256 + n, address(n)) for n in range(1000)], []
 
 
+class Stripped(Kind):
+    """A-49: somebody on the way takes away what a validator needs. The DS is there, so that all of it is bogus."""
+
+    expect = 'bogus'
+
+    def __init__(self, what, ds=lambda key, apex: [key.ds(apex)]):
+        super().__init__()
+        self.what, self._ds = what, ds
+
+    def ds(self, apex):
+        return self._ds(self.key(), apex)
+
+    def dnskey(self, apex):
+        keys = super().dnskey(apex)
+        return {'keys': [], 'key signatures': keys[:-1]}.get(self.what, keys)
+
+    def reply(self, query):
+        """FORMERR to whoever speaks EDNS, as a forger would have it."""
+        if self.what != 'edns' or not query[11]:
+            return None
+        end = query.index(b'\0', 12) + 5
+        return query[:2] + b'\x80\1\0\1\0\0\0\0\0\0' + query[12:end]
+
+    def answer(self, apex, qname, qtype):
+        if self.what == 'denial':
+            return NXDOMAIN, [], rrs(apex, SOA, [soa(apex)]) + rrs(apex, NSEC, [apex + bitmap(NS, SOA)])
+        if self.what == 'proof':
+            return NXDOMAIN, [], self.good(apex, apex, SOA, [soa(apex)])
+        good = self.good(apex, qname, A, [address(1)])
+        return NOERROR, good[:-1] if self.what in ('signatures', 'edns') else good, []
+
+
+def _sha1(key, apex, wrong=False):
+    digest = b'wrong' * 4 if wrong else hashlib.sha1(apex + key.rdata).digest()
+    return key.ds(apex, digest)[:3] + b'\1' + digest
+
+
+def _other_digest(key, apex):
+    return key.ds(apex)[:3] + b'\xc8' + bytes(32)
+
+
+def _other_algorithm(key, apex):
+    return key.ds(apex)[:2] + b'\xfd\2' + bytes(32)
+
+
+# DS sets, and what a sound zone below them is worth.
+DS_SETS = {
+    'unknown-digest-beside': ('secure', lambda key, apex: [_other_digest(key, apex), key.ds(apex)]),
+    'unknown-algorithm-beside': ('secure', lambda key, apex: [_other_algorithm(key, apex), key.ds(apex)]),
+    'sha1-wrong-beside': ('secure', lambda key, apex: [_sha1(key, apex, True), key.ds(apex)]),
+    'sha1-beside-wrong': ('bogus', lambda key, apex: [_sha1(key, apex), key.ds(apex, bytes(32))]),
+    'unknown-digest': ('insecure', lambda key, apex: [_other_digest(key, apex)]),
+    'unknown-algorithm': ('insecure', lambda key, apex: [_other_algorithm(key, apex)]),
+}
+
+
 class Walked(Kind):
     """An honest zone of a thousand names, denied with NSEC, or NSEC3 of so many iterations."""
 
@@ -373,6 +433,13 @@ def _kinds(is_short):
         yield 'A-21', f'hash-{it}-{salt}', Hashes(it, salt)
     for iterations in (None, 0) if is_short else (None, 0, 10, 50):
         yield 'A-08', 'walk-nsec' if iterations is None else f'walk-nsec3-{iterations}', Walked(iterations)
+    for what in ('signatures', 'keys', 'key signatures', 'denial', 'proof', 'edns'):
+        yield 'A-49', 'strip-' + what.replace(' ', '-'), Stripped(what)
+    yield 'A-49', 'strip-beside', Stripped('signatures', DS_SETS['unknown-algorithm-beside'][1])
+    for word, (expect, ds) in DS_SETS.items():
+        kind = Stripped('nothing', ds)
+        kind.expect = expect
+        yield 'A-49', 'ds-' + word, kind
     for shape in ('wildcard', 'referral'):
         for it in (0, 50):
             yield 'A-21', f'{shape}-{it}', Hashes(it, 0, shape)

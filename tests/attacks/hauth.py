@@ -94,6 +94,9 @@ class Hauth:
         apex, kind = self._zone_of(qname)
         if kind is None:
             return message(query, NXDOMAIN)
+        whole = kind.reply(query)
+        if whole:
+            return whole
         server = b'\2ns' + apex
         if qname == apex and qtype == DNSKEY:
             return message(query, NOERROR, kind.dnskey(apex))
@@ -104,7 +107,7 @@ class Hauth:
 
     def reply(self, query, address):
         qname, qtype, size = question_of(query)
-        known = (address, qname, qtype)
+        known = (address, qname, qtype, query[11])  # with EDNS or without
         if known not in self._kept:  # asked again over TCP
             react = {ROOT: self._at_root, ATK: self._at_atk, BELOW: self._below}[address]
             self._kept = {known: react(query, qname, qtype)}
