@@ -30,9 +30,11 @@ struct session {
 	bool has_input; /**< at least one octet came */
 	bool is_eof;
 	bool is_finishing;
-	bool is_told;    /**< ops->closed has been or must not be called */
-	bool is_full;    /**< pending_max was reached */
-	uint8_t handles; /**< the loop's references to our memory */
+	bool is_told;           /**< ops->closed has been or must not be called */
+	bool is_full;           /**< pending_max was reached */
+	bool is_yielding;       /**< has had its share of this turn; goes on in the next */
+	uint16_t turn_messages; /**< handed up in this turn */
+	uint8_t handles;        /**< the loop's references to our memory */
 	uv_timer_t timer;
 
 	struct stack stack; /* last: the stages' states follow */
@@ -190,6 +192,11 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct session *s = timer->data;
 	s->armed_ms = 0;
+	if (s->is_yielding) {
+		s->is_yielding = false;
+		s->turn_messages = 0;
+		session_wake(s);
+	}
 	if (deadline(s) > now_ms(s)) {
 		arm(s);
 	} else if (!s->fin_ms && is_idle(s) && !s->is_outgoing) {
@@ -201,6 +208,17 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- messages ---- */
 
+/** It is others' turn now, however much this peer has sent. */
+static void yield(struct session *s)
+{
+	if (s->is_yielding || s->stack.is_closing)
+		return;
+	s->is_yielding = true;
+	turn_count_busy(s->stack.turn);
+	s->armed_ms = now_ms(s);
+	uv_timer_start(&s->timer, on_timer, 0, 0);
+}
+
 static int on_message(struct stack *stack, struct bytes in)
 {
 	struct session *s = session_of(stack);
@@ -210,9 +228,11 @@ static int on_message(struct stack *stack, struct bytes in)
 	s->partial_ms = 0;
 	s->has_input = true;
 	s->ops->message(s, &stack->facts, in);
+	if (++s->turn_messages >= turn_quota(stack->turn))
+		yield(s);
 	if (s->pending_max && pending(s) >= KR_MAX(*s->pending_max, 1))
 		s->is_full = true;
-	if (!s->is_full && stack->out_bytes <= SESSION_OUT_MAX)
+	if (!s->is_full && !s->is_yielding && stack->out_bytes <= SESSION_OUT_MAX)
 		return kr_ok();
 	session_wake(s);
 	return stack_pause(stack, true); /* at once, between two messages of one read */
@@ -236,7 +256,7 @@ static int resume_or_pause(struct session *s)
 	const size_t limit = was_paused ? OUT_RESUME : SESSION_OUT_MAX;
 	if (s->is_full && pending(s) * 2 < KR_MAX(*s->pending_max, 1))
 		s->is_full = false;
-	const bool is_paused = s->is_full || s->stack.out_bytes > limit;
+	const bool is_paused = s->is_full || s->is_yielding || s->stack.out_bytes > limit;
 	if (was_paused && !is_paused)
 		s->partial_ms = 0; /* the time of our pause is not the peer's fault */
 	return stack_pause(&s->stack, is_paused);
@@ -253,6 +273,8 @@ static void on_flushed(struct stack *stack)
 	if (stack->is_closing)
 		return;
 	note_progress(s);
+	if (!s->is_yielding)
+		s->turn_messages = 0;
 	if ((s->is_eof || s->is_finishing) && !s->fin_ms && s->stack.out_bytes == 0 &&
 		pending(s) == 0 && !s->stack.is_paused)
 		say_goodbye(s);

@@ -41,7 +41,10 @@ static void on_check(uv_check_t *check)
 /** After timers, which come before or after the sockets depending on libuv's version. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-	on_end(prepare->data);
+	struct turn *turn = prepare->data;
+	on_end(turn);
+	turn->busy_before = turn->busy;
+	turn->busy = 0;
 }
 
 struct turn *turn_new(uv_loop_t *loop)

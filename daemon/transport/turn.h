@@ -16,6 +16,12 @@ struct udp_batch;
 #define TURN_READ_MAX (16 * 1024)
 /** Memory held for peers by all stacks of a loop, in and out, B-45. */
 #define TURN_HELD_MAX (64 * 1024 * 1024)
+/** Messages of streams served in one turn, shared by those who have that many; else one peer that
+ * pipelines without end would have all others wait (A-35). @{ */
+#define TURN_MESSAGES_MAX 256
+#define TURN_QUOTA_MAX 128 /**< of one stream */
+#define TURN_QUOTA_MIN 2
+/** @} */
 /** Datagrams waiting for sockets that took no more, F-20. */
 #define TURN_UDP_BACKLOG_MAX (1024 * 1024)
 
@@ -23,6 +29,7 @@ struct turn {
 	uv_loop_t *loop;
 	struct stack *flush_first; /**< stacks to be flushed at the end of this turn */
 	size_t held_bytes;         /**< see TURN_HELD_MAX */
+	size_t busy, busy_before;  /**< streams that had more to say, in this turn and the last */
 
 	size_t udp_backlog_bytes;
 	size_t udp_drops;      /**< datagrams the kernel would not take */
@@ -46,6 +53,18 @@ void turn_unref(struct turn *turn);
 /** @} */
 /** Send what was gathered now. */
 void turn_flush(struct turn *turn);
+
+/** Messages that one stream may hand up in this turn. */
+static inline size_t turn_quota(const struct turn *turn)
+{
+	const size_t share = TURN_MESSAGES_MAX / (KR_MAX(turn->busy, turn->busy_before) + 1);
+	return KR_MAX(KR_MIN(share, TURN_QUOTA_MAX), TURN_QUOTA_MIN);
+}
+/** A stream has reached its quota. */
+static inline void turn_count_busy(struct turn *turn)
+{
+	turn->busy += 1;
+}
 
 /** Have the stack told STAGE_FLUSH at the end of this turn. */
 void turn_schedule(struct stack *stack);
