@@ -809,6 +809,7 @@ for _, name in ipairs({ 'set_extended_error', 'ensure_answer', 'push' }) do
 	jit.off(request_methods[name])
 end
 
+for name, verb in pairs(require('kres_verbs')) do request_methods[name] = verb end
 ffi.metatype('struct kr_request', { __index = request_methods })
 
 -- ---- Cache ----

@@ -42,6 +42,9 @@ local checks = {
 	local_data = { spec = { 'local_data > iterate' }, name = 'nas.example.org', type = 'A',
 		setup = function () local_data.add('nas.example.org', '192.0.2.8') end,
 		fn = function (pkt) same(records(pkt), { 'nas.example.org. 300 A 192.0.2.8' }) end },
+	closed = { name = 'www.example.net', type = 'MX', fn = function (pkt)
+		same({ pkt:rcode(), ede_of(pkt) }, { kres.rcode.REFUSED, '18 no mail here' })
+	end },
 	no_extras = { name = 'none.example.net', type = 'A', fn = function (pkt)
 		same(pkt:nscount(), 0)
 	end },
