@@ -275,6 +275,14 @@ static int on_config_error(lua_State *L)
 	return 1;
 }
 
+/** KRESD_CONFIG_LIMIT in the environment is in seconds of CPU time. */
+static unsigned config_limit_ms(void)
+{
+	const char *text = getenv("KRESD_CONFIG_LIMIT");
+	const long seconds = text ? strtol(text, NULL, 10) : 0;
+	return seconds > 0 && seconds <= 3600 ? seconds * 1000 : GUARD_CONFIG_MS;
+}
+
 /** Run the chunk (or log the error text) at the top of the stack. */
 static int run_config(lua_State *L, int load_result)
 {
@@ -283,7 +291,7 @@ static int run_config(lua_State *L, int load_result)
 		luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
 		lua_pushcfunction(L, on_config_error);
 		lua_insert(L, -2);
-		const int saved = guard_enter(GUARD_CONFIG_MS);
+		const int saved = guard_enter(config_limit_ms());
 		load_result = lua_pcall(L, 0, 0, -2);
 		guard_leave(saved);
 		lua_remove(L, load_result == 0 ? -1 : -2);

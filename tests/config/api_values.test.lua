@@ -101,6 +101,13 @@ local function look(object, of)
 	check(n > 0, of)
 end
 
+test('declarations that do not fit are found', function ()
+	kres._check_layouts({ { 'struct kr_rplan', nil, ffi.sizeof('struct kr_rplan') } })
+	boom(kres._check_layouts, { { { 'struct kr_rplan', 'resolved', 9999 } } },
+		'struct kr_rplan.resolved is at %d+ in Lua and at 9999')
+	boom(kres._check_layouts, { { { 'struct kr_query', nil, 1 } } }, 'FFI: struct kr_query %(size%)')
+end)
+
 test('fields of the process', function ()
 	look(kres.context(), 'context')
 	look(kres.context().cache, 'cache')
