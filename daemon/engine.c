@@ -553,6 +553,7 @@ static struct kr_module *module_new(struct engine *engine, const char *name, int
 static const struct {
 	const char *name, *precedence, *ref;
 } usual_places[] = {
+	{"cookies", "<", "iterate"},
 	{"hints", ">", "iterate"},
 	{"rebinding", "<", "iterate"},
 	{"serve_stale", "<", "cache"},

@@ -20,8 +20,9 @@ enum inquiry_verdict {
 enum inquiry_option {
 	INQUIRY_OPTION_NSID = 1 << 0,
 	INQUIRY_OPTION_KEEPALIVE = 1 << 1,
-	INQUIRY_OPTION_MUTE = 1 << 2,  /**< cookie, padding, subnet: we answer as if not there */
-	INQUIRY_OPTION_OTHER = 1 << 3, /**< some module may know what to do */
+	INQUIRY_OPTION_MUTE = 1 << 2,   /**< padding, subnet: we answer as if not there */
+	INQUIRY_OPTION_OTHER = 1 << 3,  /**< some module may know what to do */
+	INQUIRY_OPTION_COOKIE = 1 << 4, /**< as MUTE, unless kr_context::cookies_vary */
 };
 /** Those which answers differ by in a way known here. */
 #define INQUIRY_OPTIONS_ANSWERED (INQUIRY_OPTION_NSID | INQUIRY_OPTION_KEEPALIVE)

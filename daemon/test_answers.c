@@ -223,7 +223,7 @@ static void other_circumstances_miss(void **state)
 			fail_msg("case %d was found", i);
 		s.inq = same;
 	}
-	s.inq.options = INQUIRY_OPTION_MUTE; /* a cookie, say */
+	s.inq.options = INQUIRY_OPTION_MUTE; /* padding, say */
 	assert_non_null(find(l0, &s, 1002).at);
 	struct answers_place place = at(1002);
 	place.generation = 2;

@@ -197,11 +197,11 @@ static void send_answer(struct qr_task *task)
 }
 
 /** May finished answers be repeated under the present configuration? */
-static bool may_repeat(const struct worker_ctx *worker)
+static bool may_repeat(const struct worker_ctx *worker, const struct inquiry *inq)
 {
 	const struct kr_context *ctx = worker->resolver;
 	return worker->l0_enabled && worker->priv->answers && ctx->layers_skippable &&
-	       !ctx->answers_vary;
+	       !ctx->answers_vary && !(ctx->cookies_vary && (inq->options & INQUIRY_OPTION_COOKIE));
 }
 
 /** Where in the answer cache the answer to this question is, or would be. */
@@ -222,7 +222,7 @@ static struct answers_place place_of(const struct worker_ctx *worker, const stru
 static void remember_answer(struct qr_task *task)
 {
 	struct worker_ctx *worker = task->worker;
-	if (!may_repeat(worker) || task->client_class == KR_CLIENT_UNIQUE ||
+	if (!may_repeat(worker, &task->inquiry) || task->client_class == KR_CLIENT_UNIQUE ||
 		task->generation != worker->resolver->generation || task->req.options.NO_ANSWER ||
 		task->req.qsource.flags.internal)
 		return;
@@ -536,7 +536,7 @@ static struct bytes find_answer(struct worker_ctx *worker, const struct worker_q
 	const struct inquiry *inq, uint32_t class)
 {
 	struct kr_context *ctx = worker->resolver;
-	if (class == KR_CLIENT_UNIQUE || !may_repeat(worker))
+	if (class == KR_CLIENT_UNIQUE || !may_repeat(worker, inq))
 		return (struct bytes){NULL, 0};
 	const uint32_t rotate = ctx->options.REORDER_RR ? kr_ctx_rnd32(ctx) : 0;
 	const struct answers_place place = place_of(worker, inq, query, class);

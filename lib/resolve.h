@@ -64,6 +64,7 @@ struct kr_context {
 	uint64_t stream_idle_ms; /**< how long idle client streams are kept (told to clients, RFC
 				    7828) */
 	uint32_t cache_rtt_tout_retry_interval; /**< ms a dead server is left alone */
+	bool cookies_vary; /**< answers to who shows a DNS cookie have one: they are not repeated */
 	bool answers_vary; /**< some rule looks at more than can be said here: no finished answer is
 			      repeated */
 	bool has_rules; /**< rules of the user have to see questions even if the answer is cached */
