@@ -131,6 +131,10 @@ if can_sign then
 	refused('a digest of a wrong length', function (text) return (text:gsub('(ZONEMD%s+%d+ %d+ %d+ %x%x)%x+', '%1')) end)
 	refused('no SOA', function (text) return (text:gsub('[^\n]+%sSOA%s[^\n]+\n', '', 1)) end)
 	refused('nothing at all', function () return '' end)
+	refused('$INCLUDE', function (text)
+		write('more.zone', '')
+		return text .. '$INCLUDE more.zone\n'
+	end)
 	refused('$GENERATE', function (text) return text .. '$GENERATE 0-4294967295 n$ A 192.0.2.1\n' end)
 end
 
