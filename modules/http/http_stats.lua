@@ -27,7 +27,8 @@ local GAUGES = {
 
 -- ---- Collecting ----
 
-local COMMAND = "{ stats = rawget(_G, 'stats') and stats.list() or {}, cache = cache.stats(), "
+-- An instance may have no module stats.
+local COMMAND = '{ stats = select(2, pcall(function () return stats.list() end)), cache = cache.stats(), '
 	.. 'worker = worker.stats(), pid = worker.pid, id = worker.id }'
 
 local function own()
@@ -52,7 +53,7 @@ end
 -- One instance's counters under their full names.
 local function flat(facts)
 	local all = {}
-	for key, value in pairs(facts.stats) do all[key] = value end
+	for key, value in pairs(type(facts.stats) == 'table' and facts.stats or {}) do all[key] = value end
 	for _, group in ipairs({ 'cache', 'worker' }) do
 		for key, value in pairs(facts[group]) do
 			if type(value) == 'number' then all[group .. '.' .. key] = value end

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modules in a real process and a real network: what their own tests cannot see, and all of them in pairs (M-31)."""
+import json
 import re
 import socket
 import struct
 import threading
 import time
+import urllib.request
 
 import dns.rcode
 import pytest
@@ -139,3 +141,25 @@ modules = {{ dnstap = {{ socket_path = '{tmp_path}/tap.sock', identity = 'e2e', 
         assert ask.message(one.server, LOCAL, tcp=True).answer
         query, answer = tap.wait(before + 8)[before + 6:]
         assert re.search(rb'rtt=\d+\n', query) and b'rtt=' not in answer
+
+
+def get(one, path):
+    with urllib.request.urlopen(f'http://{one.address}:8453{path}', timeout=30) as reply:
+        return reply.read().decode()
+
+
+def test_metrics_of_all_instances_and_of_no_dead_one(kresd):
+    listen = "modules.load('http') net.listen('{address}', 8453, { kind = 'webmgmt' })"
+    with kresd(listen, name='both') as one, kresd(listen, name='both') as two, kresd('', name='both'):
+        for _ in range(5):
+            assert ask.message(two.server, 'localhost.').answer
+        own = [int(i.control("stats['request.udp4']")[0]) for i in (one, two)]
+        assert own[1] >= 5
+        for instance in one, two:
+            assert json.loads(get(instance, '/stats'))['request.udp4'] == sum(own)
+        lines = get(one, '/metrics').splitlines()
+        assert f'request_udp4 {sum(own)}.000000' in lines and '# some instances did not answer' not in lines
+        with socket.socket(socket.AF_UNIX) as dead:  # a socket file that nobody serves
+            dead.bind(str(one.folder / 'control' / 'dead'))
+        lines = get(one, '/metrics').splitlines()
+        assert f'request_udp4 {sum(own)}.000000' in lines and '# some instances did not answer' in lines
