@@ -593,7 +593,7 @@ static struct bytes quick_answer(struct worker_ctx *worker, const struct worker_
 	const size_t len = kr_quick_answer(
 		priv->quick, worker->resolver, &question, query->wire.at, place.limit);
 	const struct bytes answer = {len > 0 ? kr_quick_wire(priv->quick) : NULL, len};
-	if (answer.at && may_repeat(worker))
+	if (answer.at && may_repeat(worker, inq))
 		answers_store_wire(priv->answers, inq, answer, &place);
 	return answer;
 }

@@ -101,8 +101,10 @@ void kr_context_config_swap(struct kr_context *a, struct kr_context *b)
 	SWAP(cache_rtt_tout_retry_interval);
 	SWAP(answers_vary);
 	SWAP(has_rules);
+	SWAP(cookies_vary);
 	SWAP(wants_expiring);
 	SWAP(repeat_hooks);
+	SWAP(concern_hooks);
 	SWAP(client_class);
 	SWAP(client_class_data);
 	SWAP(layers_skippable);
