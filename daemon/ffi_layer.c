@@ -70,7 +70,7 @@ struct lua_module {
 	} errors[KR_HOOK_COUNT];
 	kr_layer_api_t *api;
 	const kr_layer_api_t *compiled; /**< hooks in C that come first, or NULL */
-	uint8_t *tlds, *prefixes; /**< what it cares for, see labels_new(); or NULL */
+	uint8_t *tlds, *prefixes;       /**< what it cares for, see labels_new(); or NULL */
 };
 
 static void log_hook_error(struct lua_module *lm, enum kr_hook hook, const char *text)

@@ -171,6 +171,9 @@ static void select_records(
 		give_up("cannot finalize", "records");
 }
 
+/** Pauses in the work on one message, which is bounded by B-14. */
+#define PAUSES_MAX 8
+
 /** Put one message to the layer. @return its state */
 static int judge_message(struct kr_query *qry, const struct trial *trial,
 	const struct text_sets *answer, const struct text_sets *authority)
@@ -184,9 +187,13 @@ static int judge_message(struct kr_query *qry, const struct trial *trial,
 	select_records(qry, &req->auth_selected, authority);
 	kr_layer_t call = {.state = KR_STATE_DONE, .req = req, .api = layer};
 	req->current_query = qry;
-	int state;
+	int state, pauses = 0;
 	while ((state = layer->consume(&call, pkt)) == KR_STATE_YIELD) {
 		struct kr_query *asked = array_tail(req->rplan.pending);
+		if (asked == qry && ++pauses <= PAUSES_MAX) { /* to let the loop breathe (B-32) */
+			call.state = KR_STATE_YIELD;
+			continue;
+		}
 		if (asked == qry || asked->stype != KNOT_RRTYPE_DS)
 			give_up("yielded without a question", trial->id);
 		kr_validate_deliver_ds(asked, KR_ZONE_NO_CUT, NULL);
