@@ -1061,6 +1061,61 @@ static void the_second_target_is_next_after_a_timeout(void **state)
 	world_end(&w);
 }
 
+/** Two groups of one target each. */
+static struct kr_query *groups_begin(struct world *w)
+{
+	struct kr_query *qry = forward_begin(w, A1, A2);
+	w->req.selection_context.group_ends[0] = 1;
+	w->req.selection_context.group_ends[1] = 2;
+	return qry;
+}
+
+static bool is_target(const struct kr_transport *transport, const char *text)
+{
+	union kr_sockaddr addr;
+	sockaddr_of(&addr, text);
+	kr_inaddr_set_port(&addr.ip, 5353);
+	return transport && kr_sockaddr_cmp(&transport->address.ip, &addr.ip) == 0;
+}
+
+static void the_next_group_is_for_when_the_first_failed(void **state)
+{
+	for (int i = 0; i < 20; ++i) { /* whatever the dice say */
+		struct world w;
+		struct kr_query *qry = groups_begin(&w);
+		for (int n = 0; n < KR_TRIES_UDP_MAX; ++n) {
+			struct kr_transport *transport = choose(qry);
+			assert_true(is_target(transport, A1));
+			error(qry, transport, KR_SELECTION_QUERY_TIMEOUT);
+		}
+		assert_true(is_target(choose(qry), A2));
+		world_end(&w);
+	}
+}
+
+static void groups_fall_back_only_on_what_was_asked_for(void **state)
+{
+	struct world w;
+	struct kr_query *qry = groups_begin(&w);
+	w.req.selection_context.no_fallback_on_servfail = true;
+	error(qry, choose(qry), KR_SELECTION_SERVFAIL);
+	assert_null(choose(qry));
+	world_end(&w);
+
+	qry = groups_begin(&w);
+	w.req.selection_context.no_fallback_on_timeout = true;
+	error(qry, choose(qry), KR_SELECTION_SERVFAIL);
+	assert_true(is_target(choose(qry), A2));
+	world_end(&w);
+
+	qry = groups_begin(&w);
+	w.req.selection_context.no_fallback_on_timeout = true;
+	for (int n = 0; n < KR_TRIES_UDP_MAX; ++n)
+		error(qry, choose(qry), KR_SELECTION_QUERY_TIMEOUT);
+	assert_null(choose(qry));
+	world_end(&w);
+}
+
 static bool everything_speaks_tls(struct sockaddr *addr)
 {
 	return true;
@@ -1140,6 +1195,8 @@ int main(void)
 		cmocka_unit_test(targets_are_asked_with_their_port_for_two_seconds),
 		cmocka_unit_test(a_target_that_refuses_is_not_asked_again),
 		cmocka_unit_test(the_second_target_is_next_after_a_timeout),
+		cmocka_unit_test(the_next_group_is_for_when_the_first_failed),
+		cmocka_unit_test(groups_fall_back_only_on_what_was_asked_for),
 		cmocka_unit_test(f24_tls_targets_are_never_asked_in_clear_text),
 		cmocka_unit_test(a_truncating_target_is_asked_over_tcp),
 	};
