@@ -376,6 +376,10 @@ static bool may_continue(
 		return true;
 	if (knot_dname_in_bailiwick(name, qry->zone_cut.name) < 0)
 		return false;
+	/* A forwarder may be asked about an insecure name and answer with a secure one. */
+	if (qry->flags.FORWARD && !knot_wire_get_cd(qry->request->qsource.packet->wire) &&
+		kr_ta_closest(qry->request->ctx, name, qry->stype))
+		return false;
 	const uint16_t type = find_rr(pkt, name, qry->stype) ? qry->stype : KNOT_RRTYPE_CNAME;
 	if (!find_rr(pkt, name, type))
 		return false;
