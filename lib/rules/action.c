@@ -238,6 +238,12 @@ bool kr_action_is_chain(const struct kr_action *action)
 	return kinds[action->kind].is_chain;
 }
 
+bool kr_action_is_route(const struct kr_action *action)
+{
+	return action->kind == KR_ACTION_FORWARD || action->kind == KR_ACTION_TLS_FORWARD ||
+	       action->kind == KR_ACTION_STUB;
+}
+
 enum kr_repeat kr_action_repeat(const struct kr_action *action)
 {
 	switch (action->kind) {

@@ -76,6 +76,8 @@ int kr_action_set_alias(struct kr_action *action, const knot_dname_t *target, ui
 
 /** Does the next rule have its say, too? */
 KR_EXPORT KR_PURE bool kr_action_is_chain(const struct kr_action *action);
+/** Does it only choose who is asked? */
+KR_PURE bool kr_action_is_route(const struct kr_action *action);
 /** Is what it does the same for everybody who asks the same question over the same transport? */
 KR_PURE enum kr_repeat kr_action_repeat(const struct kr_action *action);
 KR_EXPORT KR_PURE const char *kr_action_label(const struct kr_action *action);

@@ -2,6 +2,7 @@
 /* Response triggers of lists: what the answer and the servers behind it tell. */
 
 #include <string.h>
+#include <libknot/rrtype/rdname.h>
 
 #include "lib/log.h"
 #include "lib/resolve.h"
@@ -107,8 +108,62 @@ static int apply(struct kr_request *req, struct rule *rule, const struct search 
 	return ret;
 }
 
+static int apply_rule(struct kr_request *req, struct rule *rule, int state)
+{
+	rule->pub.count += 1;
+	if (!kr_action_is_chain(rule->action))
+		kr_request_set_repeat(req, KR_REPEAT_NEVER);
+	return kr_action_apply_late(rule->action, req, state, rule->label);
+}
+
+/** What the rules say about the name that an alias leads to. @return state; 0 = nothing */
+static int examine_alias(
+	struct kr_rulebook *book, struct kr_request *req, const knot_dname_t *target, int state)
+{
+	const struct kr_rule_question question = {target, req->qsource.addr, req->qsource.dst_addr};
+	struct match match;
+	struct rule *rule;
+	uint64_t from = 0;
+	match_init(&match, &question, req);
+	match_list(&match, &book->lists[KR_POLICY_USER]);
+	while ((rule = match_next(&match, from))) {
+		from = rule->pub.place;
+		if (req->rules_end && from >= req->rules_end)
+			return 0;
+		if (rule->pub.is_unsure || (!rule->list && !rule->action))
+			continue; /* functions have been asked about the question already */
+		struct search search = {.list = rule->list};
+		if (rule->list) {
+			match_again(&match, rule);
+			search.hit = match.hit;
+		}
+		const int ret = rule->list ? apply(req, rule, &search, state)
+					   : apply_rule(req, rule, state);
+		if (ret != 0 || (rule->action && kr_action_is_route(rule->action)))
+			return ret ? ret : state;
+	}
+	return 0;
+}
+
+static int examine_aliases(struct kr_rulebook *book, struct kr_request *req, int state)
+{
+	for (size_t i = 0; i < req->answ_selected.len; ++i) {
+		const ranked_rr_array_entry_t *entry = req->answ_selected.at[i];
+		if (!entry->to_wire || entry->rr->type != KNOT_RRTYPE_CNAME)
+			continue;
+		const int ret =
+			examine_alias(book, req, knot_cname_name(entry->rr->rrs.rdata), state);
+		if (ret != 0)
+			return ret;
+	}
+	return 0;
+}
+
 int rules_examine_answer(struct kr_rulebook *book, struct kr_request *req, int state)
 {
+	const int by_alias = book->checks_aliases ? examine_aliases(book, req, state) : 0;
+	if (by_alias != 0)
+		return by_alias;
 	const struct rule_list *list = &book->lists[KR_POLICY_USER];
 	for (size_t i = 0; i < list->all.len; ++i) {
 		struct rule *rule = list->all.at[i];

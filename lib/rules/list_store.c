@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 
 #include "lib/log.h"
 #include "lib/utils.h"
+
+/** What the child reports when all is well. */
+#define DONE_TEXT "+"
 
 struct list_store {
 	MDB_env *env;
@@ -196,7 +200,7 @@ static void close_others(int a, int b, int c)
 	(void)close_range(max + 1, ~0u, 0);
 }
 
-/** The child: compile, report a text in case of failure, and nothing else of this process. */
+/** The child: compile, report by one text, and nothing else of this process. */
 static _Noreturn void run_child(
 	struct list_watch *watch, const struct kr_list_config *config, int report, bool is_quiet)
 {
@@ -211,11 +215,10 @@ static _Noreturn void run_child(
 	if (is_quiet && nice(10) == -1)
 		kr_log_debug(POLICY, "nice: %s\n", strerror(errno));
 	const int ret = build_into(watch, config, error);
-	if (ret != 0) {
-		const ssize_t done = write(report, error, strlen(error));
-		(void)done;
-	}
 	(void)fflush(NULL);
+	const char *text = ret == 0 ? DONE_TEXT : error;
+	const ssize_t done = write(report, text, strlen(text));
+	(void)done;
 	_exit(ret == 0 ? 0 : 1);
 }
 
@@ -240,22 +243,26 @@ static int start_child(struct list_watch *watch, const struct kr_list_config *co
 	return kr_ok();
 }
 
-/** What became of the child. @return 1 it has done it; 0 it is at work; < 0 see error */
+/**
+ * What became of the child. It says so by the pipe: the program may collect its children itself.
+ * @return 1 it has done it; 0 it is at work; < 0 see error
+ */
 static int end_child(struct list_watch *watch, bool wait, char *error)
 {
-	int status = 0;
-	pid_t pid;
+	struct pollfd report = {.fd = watch->report, .events = POLLIN};
+	int ready;
 	do {
-		pid = waitpid(watch->child, &status, wait ? 0 : WNOHANG);
-	} while (pid < 0 && errno == EINTR);
-	if (pid == 0)
+		ready = poll(&report, 1, wait ? -1 : 0);
+	} while (ready < 0 && errno == EINTR);
+	if (ready == 0)
 		return 0;
-	watch->child = 0;
 	const ssize_t len = read(watch->report, error, KR_LIST_ERROR_MAX - 1);
 	error[KR_MAX(len, 0)] = '\0';
+	(void)waitpid(watch->child, NULL, 0); /* it is at its end */
+	watch->child = 0;
 	close_fd(&watch->report);
 	close_fd(&watch->lock);
-	if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (strcmp(error, DONE_TEXT) == 0)
 		return 1;
 	if (!error[0])
 		snprintf(error, KR_LIST_ERROR_MAX, "the process that compiles it died");

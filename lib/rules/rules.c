@@ -268,7 +268,7 @@ static void examine(struct kr_rulebook *book)
 	book->sees_all = book->has_post;
 	book->has_nets = false;
 	book->has_always = false;
-	book->has_response = false;
+	book->has_response = book->checks_aliases;
 	for (unsigned i = 0; i < book->list_count; ++i) {
 		const struct rule_list *list = &book->lists[i];
 		for (size_t j = 0; j < list->all.len; ++j) {
@@ -388,6 +388,12 @@ void kr_rulebook_set_longest(struct kr_rulebook *book, bool longest)
 void kr_rulebook_set_post(struct kr_rulebook *book, bool has_post)
 {
 	book->has_post = has_post;
+	kr_rulebook_changed(book);
+}
+
+void kr_rulebook_check_aliases(struct kr_rulebook *book, bool wanted)
+{
+	book->checks_aliases = wanted;
 	kr_rulebook_changed(book);
 }
 

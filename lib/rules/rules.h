@@ -106,6 +106,9 @@ void kr_rulebook_set_longest(struct kr_rulebook *book, bool longest);
 /** There are functions in the answer phase: they see every request. */
 KR_EXPORT
 void kr_rulebook_set_post(struct kr_rulebook *book, bool has_post);
+/** Let rules decide about the names that aliases in answers lead to, too. */
+KR_EXPORT
+void kr_rulebook_check_aliases(struct kr_rulebook *book, bool wanted);
 /** Contents of a list or the like have changed: finished answers are not to be repeated. */
 KR_EXPORT
 void kr_rulebook_changed(struct kr_rulebook *book);
@@ -119,7 +122,6 @@ KR_EXPORT
 int kr_rulebook_run(struct kr_rulebook *book, struct kr_request *req, int state, uint64_t from);
 /** The rule that KR_RULES_ASK is about. */
 KR_EXPORT KR_PURE struct kr_rule *kr_rulebook_asked(const struct kr_rulebook *book);
-/** The request follows from more than its question: never repeat its answer. */
 
 /** What a question is matched against, for tests: rules in order, one after the other. */
 struct kr_rule_question {

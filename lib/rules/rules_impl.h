@@ -58,6 +58,7 @@ struct kr_rulebook {
 	uint64_t orders; /**< given out */
 	bool longest;
 	bool has_post;
+	bool checks_aliases; /**< rules are about the names that aliases lead to, too */
 
 	/* What follows from the rules. */
 	bool sees_all;     /**< a function has to be asked about everything */
