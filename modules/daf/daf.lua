@@ -102,10 +102,29 @@ local function join(op, left, right)
 	return function (req, qry) return left(req, qry) or right(req, qry) end
 end
 
+-- What the engine of policy can match by itself: a network, names, or both. Else nil.
+local function join_parts(op, left, right)
+	if op ~= 'and' or not left or not right or left.net and right.net or left.names and right.names then
+		return nil
+	end
+	return { kind = left.names and left.kind or right.kind, names = left.names or right.names,
+		net = left.net or right.net }
+end
+
+-- The rule: filters that are met, then the action.
+local function rule_of(matches, parts, action)
+	if not matches then return policy.all(action) end
+	local function rule(req, qry)
+		if matches(req, qry) then return action end
+	end
+	if not parts then return rule end
+	return policy._filter(rule, { kind = parts.kind, names = parts.names, net = parts.net, action = action })
+end
+
 -- Filters are joined as predicates; the action is chosen once they are all known.
 local function parse_rule(text)
 	local tokens = text:gmatch('%S+')
-	local matches, op = nil, nil
+	local matches, parts, op = nil, nil, nil
 	while true do
 		local token = tokens()
 		if not token then
@@ -114,6 +133,8 @@ local function parse_rule(text)
 		local word = token:lower()
 		if filters[word] then
 			local filter = filters[word](tokens, word)(true)
+			local own = policy._parts(filter)
+			parts = not matches and own or matches and join_parts(op or 'and', parts, own) or nil
 			matches = matches and join(op or 'and', matches, filter) or filter
 			op = nil
 		elseif (word == 'and' or word == 'or') and matches and not op then
@@ -121,9 +142,7 @@ local function parse_rule(text)
 		elseif actions[word] and not op then
 			local action, is_postrule = actions[word](tokens)
 			if tokens() then error(string.format('unexpected text after "%s"', word), 0) end
-			return function (req, qry)
-				if not matches or matches(req, qry) then return action end
-			end, is_postrule
+			return rule_of(matches, parts, action), is_postrule
 		elseif matches and not op then
 			error(string.format('invalid action "%s"', token), 0)
 		else

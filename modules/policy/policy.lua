@@ -18,6 +18,9 @@ local next_id = 0
 ---------------------------------------------------------------------------------------------------
 -- Actions: most are made in C (lib/rules/action.h); a function of Lua stands for each.
 
+-- Actions that need the finished answer.
+local late = setmetatable({}, { __mode = 'k' })
+
 -- Action function → what it is in C.
 local natives = setmetatable({}, { __mode = 'k' })
 
@@ -317,7 +320,9 @@ function M.REROUTE(targets, names)
 	for i, key in ipairs(keys) do
 		rules[i] = (names and renumber.name or renumber.prefix)(key, targets[key])
 	end
-	return renumber.rule(rules)
+	local fn = renumber.rule(rules)
+	late[fn] = true
+	return fn
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -460,6 +465,17 @@ local function by_names(action, names)
 	return filter(function (_, query)
 		if C.kr_names_have(names, query:name()) then return action end
 	end, { kind = C.KR_FILTER_NAMES, names = names, action = action })
+end
+
+-- Does the action of a rule belong into the answer phase?
+function M._is_late(rule)
+	local info = filters[rule]
+	return info ~= nil and late[info.action] == true
+end
+
+-- What a filter is made of, or nil.
+function M._parts(rule)
+	return filters[rule]
 end
 
 function M.all(action)
@@ -812,6 +828,9 @@ function M.add(...)
 	if type(rule) ~= 'function' then
 		error('policy.add: a rule (function) is expected, got ' .. type(rule), 2)
 	end
+	if not postrule and M._is_late(rule) then
+		error('policy.add: an action of the answer phase needs policy.add(RULE, true)', 2)
+	end
 	local desc = { id = next_id, cb = rule, count = 0 }
 	next_id = next_id + 1
 	sync()
@@ -843,6 +862,11 @@ function M.del(id)
 		end
 	end
 	return false
+end
+
+-- Let rules decide about the names that aliases in answers lead to, too.
+function M.check_aliases(wanted)
+	C.kr_rulebook_check_aliases(book.c, wanted ~= false)
 end
 
 -- Run a list. Returns the state of the first non-chain action, or nil.
