@@ -59,6 +59,8 @@ def give_list(peer, zone):
 
 def rss_mib(peer):
     status = pathlib.Path(f'/proc/{peer.process.pid}/status').read_text(encoding='ascii')
+    if peer.process.poll() is not None:
+        raise RuntimeError(f'{peer.name} died: {(peer.folder / "log").read_text(errors="replace")[-2000:]}')
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith('VmRSS')) / 1024
 
 
