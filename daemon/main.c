@@ -4,6 +4,7 @@
  * The order of the start is the contract of the manual: bind, change directory, check, Lua,
  * configuration, defaults, drop rights, serve.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,6 @@
 #include <uv.h>
 
 #include "kresconfig.h"
-#if ENABLE_CAP_NG
-#include <cap-ng.h>
-#endif
 #if ENABLE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
@@ -27,7 +25,9 @@
 #include "daemon/guard.h"
 #include "daemon/netio_uv.h"
 #include "daemon/reload.h"
+#include "daemon/rights.h"
 #include "daemon/rnd.h"
+#include "daemon/log_target.h"
 #include "lib/log.h"
 #include "lib/dnssec.h"
 
@@ -277,18 +277,6 @@ static int fork_all(int count)
 	return kr_ok();
 }
 
-static void drop_capabilities(void)
-{
-#if ENABLE_CAP_NG
-	/* Root keeps its rights, unless the supervisor runs us as root by mistake (spec H-01). */
-	if (geteuid() == 0 || !capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
-		return;
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
-		kr_log_error(SYSTEM, "cannot drop capabilities: %s\n", strerror(errno));
-#endif
-}
-
 static int listen_fds(struct engine *engine, struct args *args)
 {
 	for (size_t i = 0; i < args->fds.len; ++i) {
@@ -319,7 +307,7 @@ static int serve(struct engine *engine, struct args *args)
 	if (engine_load_sandbox(engine) != 0 || listen_fds(engine, args) != 0 ||
 		reload_configure(engine, args) != 0)
 		return EXIT_FAILURE;
-	drop_capabilities();
+	rights_drop(args->allow_root);
 	engine->net.missing_kind_is_error = true;
 	if (network_engage_endpoints(&engine->net) != 0)
 		return EXIT_FAILURE;
@@ -411,12 +399,24 @@ static int run_check(struct args *args)
 	return problems == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/** Whoever started us may have closed them; a socket must not end up in their place. */
+static void open_standard_files(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO)
+		fd = dup(fd);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct args args;
+	open_standard_files();
 	setvbuf(stdout, NULL, _IONBF, 0);
 	setvbuf(stderr, NULL, _IONBF, 0);
 	the_args = &args;
+	log_target_start();
 	const enum args_result parsed = args_parse(argc, argv, &args);
 	int status = parsed == ARGS_EXIT_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 	if (parsed != ARGS_RUN)

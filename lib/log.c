@@ -2,6 +2,8 @@
 
 #include "lib/log.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -148,18 +150,47 @@ void kr_log_set_sink(kr_log_sink_f sink)
 	log_sink = sink;
 }
 
-/** One write a line; a line that cannot be written is lost rather than waited for. */
-static void write_line(int fd, const char *line, size_t len)
+/** Is there room for a piece that the kernel takes at once? Files always have. */
+static bool is_writable(int fd)
+{
+	struct pollfd item = {.fd = fd, .events = POLLOUT};
+	return poll(&item, 1, 0) != 0 && !(item.revents & (POLLERR | POLLHUP | POLLNVAL));
+}
+
+/** A line that cannot be written now is lost rather than waited for (F-42). */
+static bool write_now(int fd, const char *line, size_t len)
 {
 	while (len > 0) {
-		const ssize_t done = write(fd, line, len);
+		/* A pipe that is writable takes that much without blocking. */
+		const size_t piece = KR_MIN(len, (size_t)PIPE_BUF);
+		if (!is_writable(fd))
+			return false;
+		const ssize_t done = write(fd, line, piece);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return;
+			return false;
 		line += done;
 		len -= done;
 	}
+	return true;
+}
+
+static void write_line(int fd, const char *line, size_t len)
+{
+	static uint64_t lost;
+	if (lost > 0) {
+		char text[64];
+		const int text_len = snprintf(text, sizeof(text),
+			"[system] %llu log lines were lost\n", (unsigned long long)lost);
+		if (!write_now(fd, text, text_len)) {
+			lost += 1;
+			return;
+		}
+		lost = 0;
+	}
+	if (!write_now(fd, line, len))
+		lost += 1;
 }
 
 void kr_log_fmt(enum kr_log_group group, kr_log_level_t level, const char *file, const char *line,

@@ -2,18 +2,24 @@
 #include "daemon/bindings/impl.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/libdir.h"
 #include "daemon/lua/layout.h"
 #include "daemon/reload.h"
+#include "daemon/rights.h"
 #include "kresconfig.h"
 #include "lib/log.h"
+
+/** Where the control socket is by default, in the working directory. */
+#define CONTROL_FOLDER "control"
 
 static int sys_quit(lua_State *L)
 {
@@ -57,6 +63,21 @@ static int sys_package_version(lua_State *L)
 	return 1;
 }
 
+/** The folder of the default control socket must not be left to root alone. */
+static void make_control_folder(uid_t uid, gid_t gid)
+{
+	if (geteuid() != 0)
+		return;
+	mkdir(CONTROL_FOLDER, 0770);
+	int fd = open(CONTROL_FOLDER, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == 0 && fchown(fd, uid, gid) != 0)
+		kr_log_warning(SYSTEM, "cannot give the folder '%s' to the new user: %s\n",
+			CONTROL_FOLDER, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static int sys_user(lua_State *L)
 {
 	const int argc = lua_gettop(L);
@@ -77,11 +98,10 @@ static int sys_user(lua_State *L)
 	}
 	if (the_engine->is_rehearsal)
 		return luab_true(L);
-	/* Supplementary groups of root would outlive the change of user. */
-	if (geteuid() == 0 && initgroups(user, gid) != 0)
-		return luab_oserror(L, errno);
-	if (setregid(gid, gid) != 0 || setreuid(uid, uid) != 0)
-		return luab_oserror(L, errno);
+	make_control_folder(uid, gid);
+	int ret = rights_become(user, uid, gid);
+	if (ret != 0)
+		return luab_oserror(L, ret);
 	return luab_true(L);
 }
 

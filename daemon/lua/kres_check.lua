@@ -16,6 +16,7 @@ local advice = {
 	{ '^modules%.load', 'install the module, or correct its name; what is in the way was logged before' },
 	{ 'Cannot assign requested address',
 		'add the address to an interface of this host, or pass { freebind = true } as the third argument' },
+	{ '^user%(', 'correct the name; who runs this needs the right to become that user' },
 	{ 'Permission denied', 'let the user of the service have access: owner, group and mode of the file or folder' },
 	{ 'Address already in use', 'remove one of the two lines that listen on it' },
 	{ 'No such file or directory', 'create it, or correct the path; relative paths start at the working directory' },

@@ -363,6 +363,8 @@ setmetatable(cache, {
 		elseif key == 'storage' then
 			local size = rawget(tbl, 'current_size') or 0
 			cache.open(size > 0 and size or 10 * MB, value)
+		elseif key == 'current_size' or key == 'current_storage' then
+			rawset(tbl, key, value) -- the defaults of the next cache.size and cache.storage
 		else
 			accept_unknown_key('cache', tbl, key, value)
 		end

@@ -2,6 +2,8 @@
 """Configurations that come with us, and those that come with Debian's kresd 5.6: all of them start."""
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -89,3 +91,18 @@ def test_those_of_debian(tmp_path, path):
     assert done.returncode == 0, done.stderr
     good, log = starts(KRESD, path, run)
     assert good, log
+
+
+@pytest.mark.skipif(not shutil.which('systemd-analyze'), reason='there is no systemd')
+@pytest.mark.parametrize('unit', ['kresd@.service', 'kres-cache-gc.service'])
+def test_units_are_confined(tmp_path, unit):
+    """H-03: as systemd judges it; below 2.0 of 10."""
+    text = (pathlib.Path(KRESD).parents[1] / 'etc' / unit).read_text()
+    path = tmp_path / unit.replace('@', '@1')
+    path.write_text(text.replace('=knot-resolver', '=daemon'))
+    done = subprocess.run(['systemd-analyze', 'security', '--offline=yes', '--no-pager', path], capture_output=True, text=True,
+                          timeout=60)
+    if 'unrecognized option' in done.stderr:
+        pytest.skip('this systemd cannot judge units that are not installed')
+    assert float(re.search(r'Overall exposure level[^:]*: ([\d.]+)', done.stdout)[1]) <= 2.0, done.stdout
+    assert 'Unknown' not in done.stderr and 'Failed to parse' not in done.stderr, done.stderr
