@@ -56,7 +56,7 @@ local function unquote(text)
 	return chunk and chunk()
 end
 
-local formats = { luaobj = true, strings = true }
+local formats = { luaobj = true, strings = true, each = true }
 
 local function check_args(cmd, format)
 	if type(cmd) ~= 'string' or #cmd == 0 then panic('map(): the command must be a non-empty string') end
@@ -67,6 +67,16 @@ local function check_args(cmd, format)
 		panic('map(): the command does not compile: %s', cmd)
 	end
 	if not formats[format] then panic("map(): unknown format '%s'", tostring(format)) end
+end
+
+--- Value out of an answer to a wrapped command; raises what was wrong without a place.
+local function convert_quietly(text)
+	local inner = unquote(text)
+	if not inner then error(text, 0) end
+	local packed = krprint.deserialize_lua(inner)
+	if type(packed) ~= 'table' or not packed[1] then error(tostring(packed and packed[2]), 0) end
+	if packed.n > 2 then error(string.format('%d results instead of one', packed.n - 1), 0) end
+	return packed[2]
 end
 
 --- Value out of what an instance answered.
@@ -84,12 +94,20 @@ local function convert(path, text, format)
 	return packed[2]
 end
 
+--- Result of one instance with its name, good or bad.
+local function outcome(path, text, err)
+	if not text then return { path = path, ok = false, error = tostring(err) } end
+	local is_good, value = pcall(convert_quietly, text)
+	if not is_good then return { path = path, ok = false, error = tostring(value) } end
+	return { path = path, ok = true, value = value }
+end
+
 return function (cmd, format)
 	format = format or 'luaobj'
 	if not has_cqueues then error('the Lua library cqueues is not installed, map() needs it', 2) end
 	check_args(cmd, format)
 	local line = cmd
-	if format == 'luaobj' then
+	if format ~= 'strings' then
 		line = '_map_luaobj_call_wrapper([=====[' .. cmd .. ']=====])'
 	end
 	local dir = worker.control_path or (worker.cwd .. '/control/')
@@ -105,10 +123,16 @@ return function (cmd, format)
 		local text, err
 		if own[path] then
 			text = eval_cmd(line, false)
+		elseif format == 'each' then -- one that breaks does not hide the others
+			local is_good, got, why = pcall(call, path, line)
+			text, err = is_good and got or nil, is_good and why or got
 		else
 			text, err = call(path, line)
 		end
-		if text then
+		if format == 'each' then
+			results.n = results.n + 1
+			results[results.n] = outcome(path, text, err)
+		elseif text then
 			results.n = results.n + 1
 			results[results.n] = convert(path, text, format)
 		else

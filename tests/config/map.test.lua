@@ -97,6 +97,28 @@ test('a dead socket is skipped', function (done)
 	end)
 end)
 
+test('on demand each instance has a result of its own', function (done)
+	when_up(function ()
+		local good, bad, silent = 0, 0, 0
+		local results = map("my_name == 'second' and error('as the test wants') or my_name", 'each')
+		for _, one in ipairs(results) do
+			match(one.path, '/control/')
+			if one.ok then
+				good = good + 1
+				match(one.path, one.value .. '$')
+			elseif one.path:find('second$') then
+				bad = bad + 1
+				match(one.error, 'as the test wants')
+			else
+				silent = silent + 1 -- the dead socket
+			end
+		end
+		same({ good, bad }, { 2, 1 })
+		same(results.n, good + bad + silent)
+		done()
+	end)
+end)
+
 test('the others can be told to end', function (done)
 	when_up(function ()
 		map("my_name ~= 'first' and quit()")
