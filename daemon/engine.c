@@ -56,10 +56,12 @@ static int add_traceback(lua_State *L)
 	return 1;
 }
 
+int engine_traceback_ref = LUA_NOREF;
+
 int engine_pcall(lua_State *L, int argc, int retc, unsigned limit_ms)
 {
 	const int handler = lua_gettop(L) - argc;
-	lua_pushcfunction(L, add_traceback);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, engine_traceback_ref);
 	lua_insert(L, handler);
 	const int saved = guard_enter(limit_ms);
 	int ret = lua_pcall(L, argc, retc, handler);
@@ -114,6 +116,8 @@ int engine_lua_open(struct engine *engine)
 	if (!L)
 		return kr_error(ENOMEM);
 	luaL_openlibs(L);
+	lua_pushcfunction(L, add_traceback);
+	engine_traceback_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 	set_package_path(L);
 	seed_math_random(L);
 	lua_newtable(L);

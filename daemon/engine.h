@@ -94,6 +94,9 @@ char *engine_json_error(struct engine *engine, const char *error);
  * @param limit_ms  CPU time after which the function is stopped (daemon/guard.h)
  */
 int engine_pcall(struct lua_State *L, int argc, int retc, unsigned limit_ms);
+/** Place in the registry of the message handler of engine_pcall(), for those who call by
+ * themselves. */
+extern int engine_traceback_ref;
 /** Leave the loop; the process ends with this status. */
 void engine_stop(struct engine *engine, int exit_status);
 /** Defaults for what the configuration left open (cache, root hints). */

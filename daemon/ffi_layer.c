@@ -173,10 +173,13 @@ static int call_hook(kr_layer_t *ctx, enum kr_hook hook)
 		return hook_failed(ctx, lm, hook, "the Lua stack is full");
 	const int top = lua_gettop(L);
 	kr_layer_t_static = *ctx;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, engine_traceback_ref);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->api->cb_slots[hook]);
 	lua_pushinteger(L, ctx->state);
-	int state;
-	if (engine_pcall(L, 1, 1, GUARD_HOOK_MS) == 0)
+	const int saved = guard_enter(GUARD_HOOK_MS);
+	int state = lua_pcall(L, 1, 1, top + 1);
+	guard_leave(saved);
+	if (state == 0)
 		state = hook_result(L, ctx, lm, hook);
 	else
 		state = hook_failed(ctx, lm, hook, lua_tostring(L, -1));

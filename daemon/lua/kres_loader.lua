@@ -10,17 +10,24 @@ local module_p = ffi.typeof('struct kr_module *')
 -- Each hook gets a trampoline of its own make: functions of one source would share what the compiler knows, and
 -- one that cannot be compiled would keep the others from it.
 local arguments = {
-	begin = 'args.req',
-	reset = 'args.req',
-	answer_finalize = 'args.req',
-	finish = 'args.req, args.pkt',
-	consume = 'args.req, args.pkt',
-	produce = 'args.req, args.pkt',
-	checkout = 'args.req, args.pkt, args.dst, args.is_stream',
+	begin = { 'args.req' },
+	reset = { 'args.req' },
+	answer_finalize = { 'args.req' },
+	finish = { 'args.req', 'args.pkt' },
+	consume = { 'args.req', 'args.pkt' },
+	produce = { 'args.req', 'args.pkt' },
+	checkout = { 'args.req', 'args.pkt', 'args.dst', 'args.is_stream' },
 }
 
+--- Function of the state only, for C. What the hook does not take is not made: each pointer is a new object.
 local function trampoline(name, hook, fn)
-	local code = 'local hook, args = ...; return function (state) return hook(state, ' .. arguments[hook] .. ') end'
+	local info = debug.getinfo(fn, 'u')
+	local taken = { 'state' }
+	for i, arg in ipairs(arguments[hook]) do
+		if info.isvararg or i < info.nparams then taken[i + 1] = arg end
+	end
+	if #taken == 1 then return fn end
+	local code = 'local hook, args = ...; return function (state) return hook(' .. table.concat(taken, ', ') .. ') end'
 	return assert(loadstring(code, '=' .. name .. '.' .. hook))(fn, args)
 end
 

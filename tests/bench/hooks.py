@@ -3,7 +3,8 @@
 """What Lua hooks cost: CPU time per cached query of one kresd in several configurations, in turns. `./dev bench hooks`.
 
 The answer cache is off unless the name says otherwise, so that every query makes a request. The limit for a finish
-hook that only counts is 0.5 microseconds beyond the figure without hooks.
+hook that only counts is 0.5 microseconds beyond the figure without hooks. Figures are the least of all rounds:
+whatever else the machine does only adds to them.
 """
 import argparse
 import json
@@ -17,6 +18,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import bench  # noqa: E402
 import resolvers  # noqa: E402
 from world.servers import Internet  # noqa: E402
 
@@ -55,9 +57,8 @@ class Variant(resolvers.Kresd):
 def measure(args, folder, world):
     tools = pathlib.Path(args.build).resolve()
     names = folder / 'names.txt'
-    names.write_text(''.join(f'{q["name"]} 1\n' for q in world.questions
-                             if q['type'] == 'A' and q['rcode'] == 'NOERROR' and '\\' not in q['name'] and not q['why']) or
-                     'localhost 1\n')
+    names.write_text(''.join(f'{q["name"]} 1\n' for q in world.questions if q['type'] == 'A' and q['rcode'] == 'NOERROR'
+                             and '\\' not in q['name'] and not q['why'].startswith(bench.UNFIT)))
     kresds = [Variant(name, str(tools / 'daemon/kresd'), folder, world, f'127.0.1.{i + 1}')
               for i, name in enumerate(VARIANTS)]
     samples = {name: [] for name in VARIANTS}
@@ -94,12 +95,11 @@ def main():
         (folder / 'world').mkdir()
         with Internet(folder / 'world') as world:
             samples = measure(args, folder, world)
-    base = samples['no hook']
-    print(f'{"":26} {"CPU us/query":>13} {"beyond no hook":>15}')
-    for name, values in samples.items():
-        extra = statistics.median(a - b for a, b in zip(values, base))
-        print(f'{name:26} {statistics.median(values):13.2f} {extra:15.2f}')
-    cost = statistics.median(a - b for a, b in zip(samples['counting finish'], base))
+    least = {name: min(values) for name, values in samples.items()}
+    print(f'{"":26} {"CPU us/query":>13} {"beyond no hook":>15} {"median":>8}')
+    for name, value in least.items():
+        print(f'{name:26} {value:13.2f} {value - least["no hook"]:15.2f} {statistics.median(samples[name]):8.2f}')
+    cost = least['counting finish'] - least['no hook']
     print(f'a finish hook that counts: {cost:.2f} us, the limit is {LIMIT_US}')
     return 0 if cost <= LIMIT_US else 1
 
