@@ -10,7 +10,7 @@
 -- match(text, pattern)          a Lua pattern
 -- boom(fn, args, pattern)       fn(unpack(args)) raises an error that matches; returns its text
 
-local LIMIT_MS = 20000
+local LIMIT_MS = tonumber(env.TEST_LIMIT_MS) or 20000
 local tests, at, failures, current = {}, 0, 0, nil
 
 cache.size = 1 * MB
