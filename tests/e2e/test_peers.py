@@ -342,7 +342,8 @@ policy.add(policy.all(policy.TLS_FORWARD({{{{ '{other.address}{how} }}}})))
 '''
     with kresd(config) as forwarder:
         names = [f'www.{zone.name}' for zone in world.plan.well[:12]] if is_good else [known]
-        answers = ask.answers(forwarder.server, [(name, rtype) for name in names for rtype in ('A', 'AAAA')])
+        answers = ask.answers(forwarder.server, [(name, rtype) for name in names for rtype in ('A', 'AAAA')],
+                              tcp=not is_good)
         assert {answer.rcode for answer in answers} == {'NOERROR' if is_good else 'SERVFAIL'}
         udp, tcp, tls = (int(text) for text in forwarder.control(*[f'worker.stats().{way}' for way in ('udp', 'tcp', 'tls')]))
     assert udp == tcp == 0 and tls > 0
