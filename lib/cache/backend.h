@@ -81,6 +81,9 @@ struct kr_cdb_api {
 	int (*check_health)(kr_cdb_pt db, struct kr_cdb_stats *stat);
 	/** Directory of the store. */
 	const char *(*path)(kr_cdb_pt db);
+	/** Is there no entry whose key begins with `prefix`, by a single look? NULL: not provided.
+	 * @return false: there is, or it takes more to tell */
+	bool (*is_empty)(kr_cdb_pt db, const knot_db_val_t *prefix);
 };
 
 /** The built-in store over LMDB. */

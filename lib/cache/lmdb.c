@@ -65,8 +65,10 @@ struct lmdb {
 	MDB_env *env;
 	MDB_dbi dbi;
 	MDB_txn *reader;
-	bool reader_live; /**< not reset */
-	size_t size;      /**< of the map */
+	bool reader_live;   /**< not reset */
+	MDB_cursor *cursor; /**< of the reader; kept from turn to turn */
+	bool cursor_live;   /**< belongs to the present snapshot */
+	size_t size;        /**< of the map */
 	dev_t dev;
 	ino_t ino;
 	pid_t pid;               /**< who opened it: a child must not touch what it inherits */
@@ -162,12 +164,24 @@ static void reader_reset(struct lmdb *db)
 {
 	if (db->reader && db->reader_live)
 		mdb_txn_reset(db->reader);
-	db->reader_live = false;
+	db->reader_live = db->cursor_live = false;
+}
+
+/** Before the transaction that it belongs to goes away. */
+static void cursor_close(struct lmdb *db)
+{
+	if (db->cursor)
+		mdb_cursor_close(db->cursor);
+	db->cursor = NULL;
+	db->cursor_live = false;
 }
 
 static void env_close(struct lmdb *db)
 {
 	const bool is_ours = db->pid == getpid();
+	if (is_ours)
+		cursor_close(db);
+	db->cursor = NULL;
 	if (db->reader && is_ours)
 		mdb_txn_abort(db->reader);
 	db->reader = NULL;
@@ -354,6 +368,7 @@ static int env_open(struct lmdb *db)
 static int adopt_size(struct lmdb *db)
 {
 	struct stat st;
+	cursor_close(db);
 	if (db->reader)
 		mdb_txn_abort(db->reader);
 	db->reader = NULL;
@@ -376,6 +391,7 @@ static int reader_begin_once(struct lmdb *db)
 			     : mdb_txn_begin(db->env, NULL, MDB_RDONLY, &db->reader);
 	if (ret != 0 && !db->reader_live && ret != MDB_MAP_RESIZED && ret != MDB_READERS_FULL &&
 		db->reader) {
+		cursor_close(db);
 		mdb_txn_abort(db->reader);
 		db->reader = NULL;
 	}
@@ -467,6 +483,17 @@ static int cdb_read(kr_cdb_pt handle, struct kr_cdb_stats *stat, const knot_db_v
 	return kr_ok();
 }
 
+/** The cursor, in the snapshot of this turn, which has to be there. @return LMDB code */
+static int cursor_renew(struct lmdb *db)
+{
+	if (db->cursor_live)
+		return MDB_SUCCESS;
+	int ret = db->cursor ? mdb_cursor_renew(db->reader, db->cursor)
+			     : mdb_cursor_open(db->reader, db->dbi, &db->cursor);
+	db->cursor_live = ret == MDB_SUCCESS;
+	return ret;
+}
+
 /** Move a cursor to the nearest key at or before. @return 0 equal, 1 smaller, or error */
 static int seek_leq(MDB_cursor *cursor, const knot_db_val_t *key, MDB_val *k, MDB_val *v)
 {
@@ -488,14 +515,12 @@ static int cdb_read_leq(
 	int ret = settle(db, stat);
 	if (ret != 0)
 		return ret;
-	MDB_cursor *cursor;
-	ret = mdb_cursor_open(db->reader, db->dbi, &cursor);
+	ret = cursor_renew(db);
 	if (ret != 0)
 		return lmdb_error(ret);
 	MDB_val k, v;
 	db->is_inside = true;
-	ret = seek_leq(cursor, key, &k, &v);
-	mdb_cursor_close(cursor);
+	ret = seek_leq(db->cursor, key, &k, &v);
 	db->is_inside = false;
 	if (ret >= 0 && (!is_sane(db, &k) || !is_sane(db, &v)))
 		ret = kr_error(EILSEQ);
@@ -507,6 +532,21 @@ static int cdb_read_leq(
 		*key = (knot_db_val_t){.data = k.mv_data, .len = k.mv_size};
 	*val = (knot_db_val_t){.data = v.mv_data, .len = v.mv_size};
 	return ret;
+}
+
+static bool cdb_is_empty(kr_cdb_pt handle, const knot_db_val_t *prefix)
+{
+	struct lmdb *db = handle;
+	if (has_pending(db) || reader_renew(db) != 0 || cursor_renew(db) != 0)
+		return false;
+	MDB_val k = {prefix->len, prefix->data}, v;
+	db->is_inside = true;
+	int ret = mdb_cursor_get(db->cursor, &k, &v, MDB_SET_RANGE);
+	db->is_inside = false;
+	if (ret != 0)
+		return ret == MDB_NOTFOUND;
+	return is_sane(db, &k) &&
+	       (k.mv_size < prefix->len || memcmp(k.mv_data, prefix->data, prefix->len) != 0);
 }
 
 /** Copy out what a cursor meets from here on, as long as keys begin with the prefix. */
@@ -984,6 +1024,7 @@ const struct kr_cdb_api *kr_cdb_lmdb(void)
 		.remove = cdb_remove,
 		.match = cdb_match,
 		.read_leq = cdb_read_leq,
+		.is_empty = cdb_is_empty,
 		.scan = cdb_scan,
 		.usage_percent = cdb_usage_percent,
 		.get_maxsize = cdb_get_maxsize,

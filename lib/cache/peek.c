@@ -23,6 +23,7 @@ struct peek {
 	struct cache_entry entry; /**< last one read */
 	uint32_t ttl;             /**< what is left of it */
 	uint8_t *rank;            /**< on the pool, shared by all sets */
+	bool is_nothing_there;    /**< the name itself has no entry at all */
 };
 
 /* ---- judging entries ---- */
@@ -184,6 +185,18 @@ static bool may_be_alias(uint16_t type)
 	return type != KNOT_RRTYPE_CNAME && type != KNOT_RRTYPE_DS && type != KNOT_RRTYPE_NSEC;
 }
 
+/** One look in place of four, for names that are asked for but not there. */
+static bool has_nothing(struct peek *peek)
+{
+	const struct kr_cache *cache = peek->cache;
+	struct cache_key key;
+	if (!cache->api->is_empty)
+		return false;
+	cache_key_exact(&key, &peek->enc, peek->enc.labels);
+	const knot_db_val_t prefix = {.data = key.data, .len = key.len};
+	return cache->api->is_empty(cache->db, &prefix);
+}
+
 static int peek_exact(struct peek *peek)
 {
 	const uint16_t type = peek->q->type;
@@ -191,6 +204,9 @@ static int peek_exact(struct peek *peek)
 		return peek_any(peek);
 	if (peek_type(peek, type) == 0)
 		return kr_ok();
+	peek->is_nothing_there = has_nothing(peek);
+	if (peek->is_nothing_there)
+		return kr_error(ENOENT);
 	if (may_be_alias(type) && peek_type(peek, KNOT_RRTYPE_CNAME) == 0)
 		return kr_ok();
 	return peek_negative(peek);
@@ -339,7 +355,8 @@ static int peek_above(struct peek *peek)
 			return kr_ok();
 		/* The parent's zone speaks of DS. */
 		const bool may_prove = q->may_prove && all - labels <= CACHE_PROOF_LABELS_MAX &&
-				       !(is_self && q->type == KNOT_RRTYPE_DS && all > 0);
+				       !(is_self && q->type == KNOT_RRTYPE_DS && all > 0) &&
+				       !(is_self && peek->is_nothing_there);
 		if (may_prove && peek_chains(peek, labels, name) == 0)
 			return kr_ok();
 		if (labels == 0)
@@ -357,6 +374,7 @@ int cache_peek(
 	peek.q = question;
 	peek.answer = answer;
 	peek.rank = NULL;
+	peek.is_nothing_there = false;
 	cache_name_init(&peek.enc, question->name);
 	int ret = peek_exact(&peek);
 	return ret == 0 || question->any_type ? ret : peek_above(&peek);

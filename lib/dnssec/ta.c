@@ -107,11 +107,21 @@ int kr_ta_clear(trie_t *trust_anchors)
 	return kr_ok();
 }
 
+/** As mostly: the root has an anchor and nothing else has any. */
+static bool is_root_only(const struct kr_context *ctx)
+{
+	return trie_weight(ctx->trust_anchors) == 1 &&
+	       (!ctx->negative_anchors || trie_weight(ctx->negative_anchors) == 0) &&
+	       kr_ta_get(ctx->trust_anchors, (const uint8_t *)"");
+}
+
 const knot_dname_t *kr_ta_closest(
 	const struct kr_context *ctx, const knot_dname_t *name, uint16_t type)
 {
 	if (!ctx || !name || !ctx->trust_anchors || trie_weight(ctx->trust_anchors) == 0)
 		return NULL;
+	if (is_root_only(ctx))
+		return name + knot_dname_size(name) - 1;
 	if (type == KNOT_RRTYPE_DS && name[0] != '\0')
 		name = dnssec_parent_name(name);
 	for (;; name = dnssec_parent_name(name)) {

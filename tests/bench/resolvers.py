@@ -13,7 +13,7 @@ import subprocess
 import time
 
 DNS_PORT, DOT_PORT, DOH_PORT = 5300, 8853, 8443
-CACHE_MB = 1024
+CACHE_MB = 256
 
 
 def question(name, qid=1, qtype=1):
