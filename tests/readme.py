@@ -22,6 +22,7 @@ END = '\nevent.after(0, function () quit(0) end)\n'
 FILES = {
     '/var/lib/knot-resolver/root.keys': (TOP / 'etc' / 'root.keys').read_text(),
     '/etc/knot-resolver/list.rpz': '$ORIGIN list.\n@ SOA . . 1 2 3 4 5\nads.example CNAME .\n',
+    '/etc/knot-resolver/ads.txt': '0.0.0.0 ads.example\n',
     '/etc/hosts.local': '192.0.2.1 host.lan\n',
 }
 
