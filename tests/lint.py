@@ -68,6 +68,10 @@ def flake8(_):
     return command('flake8', *tracked(r'\.py$'))
 
 
+def pages(build):
+    return command('ninja', '--quiet', '-C', build, 'doc')
+
+
 def walls(_):
     found = []
     for where, what, why, doors in WALLS:
@@ -93,7 +97,7 @@ def entries(_):
                      if not re.search(rf'(?<![\w.]){re.escape(name)}(?![\w])', tests))
 
 
-CHECKS = [walls, licences, entries, clang_format, shellcheck, flake8, luacheck, clang_tidy]
+CHECKS = [walls, licences, entries, clang_format, shellcheck, flake8, luacheck, pages, clang_tidy]
 
 
 def main():
