@@ -72,6 +72,14 @@ static void skip_space(const char **at)
 	*at += strspn(*at, " \t\r\n");
 }
 
+/** Never moves behind the end of the text. */
+static bool read_char(const char **at, char wanted)
+{
+	const bool is_there = **at == wanted;
+	*at += is_there;
+	return is_there;
+}
+
 static bool read_word(const char **at, const char *word)
 {
 	const size_t len = strlen(word);
@@ -111,10 +119,13 @@ static int read_unicode(const char **at, char *out)
 static int read_escape(const char **at, char *out)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char c = *(*at)++;
+	const char c = **at;
+	if (c == '\0')
+		return 0;
+	*at += 1;
 	if (c == 'u')
 		return read_unicode(at, out);
-	const char *known = c ? strchr(from, c) : NULL;
+	const char *known = strchr(from, c);
 	if (!known)
 		return 0;
 	*out = to[known - from];
@@ -194,7 +205,7 @@ static bool read_children(const char **at, JsonNode *parent, int depth)
 		if (is_object) {
 			key = read_string(at);
 			skip_space(at);
-			if (!key || *(*at)++ != ':') {
+			if (!key || !read_char(at, ':')) {
 				free(key);
 				return false;
 			}
@@ -211,7 +222,7 @@ static bool read_children(const char **at, JsonNode *parent, int depth)
 		}
 		skip_space(at);
 		is_over = **at == end;
-		if (!is_over && *(*at)++ != ',')
+		if (!is_over && !read_char(at, ','))
 			return false;
 	}
 	*at += 1;

@@ -52,11 +52,11 @@ static void spaces_and_escapes_are_read(void **state)
 static void bad_texts_are_refused(void **state)
 {
 	static const char *const texts[] = {"", " ", "nul", "truex", "01", "1.", ".5", "+1", "1e",
-		"-", "\"", "\"\\x\"", "\"\\u12\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\udc00\"",
-		"\"\\ud800\\u0041\"", "\"\n\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"",
-		"\"\xf5\x80\x80\x80\"", "\"\xe2\x82\"", "[", "[1", "[1,", "[1,]", "[,]", "]", "{",
-		"{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{a:1}", "{1:1}", "1 2", "'a'",
-		"NaN", "Infinity", "0x10"};
+		"-", "\"", "\"\\", "{\"\\", "{\"a", "\"\\x\"", "\"\\u12\"", "\"\\u0000\"",
+		"\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\n\"", "\"\xff\"",
+		"\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf5\x80\x80\x80\"", "\"\xe2\x82\"", "[",
+		"[1", "[1,", "[1,]", "[,]", "]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}",
+		"{a:1}", "{1:1}", "1 2", "'a'", "NaN", "Infinity", "0x10"};
 	for (size_t i = 0; i < KR_COUNT_OF(texts); ++i)
 		assert_false(json_validate(texts[i]));
 	assert_null(json_decode(NULL));

@@ -19,11 +19,21 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize('why', sorted(set(plan.World().questions.values())))
 
 
+LOST_MAX = 3       # questions that a busy machine may lose datagrams of, so often that resolving fails
+FAILURE_KEPT_S = 6  # then a failure is no longer remembered
+
+
 @pytest.fixture(scope='module')
 def asked(world, resolver):
     """All questions, asked at once; then once more, when all answers are in the cache."""
     questions = [(q['name'], q['type']) for q in world.questions]
-    return ask.answers(resolver.server, questions), ask.answers(resolver.server, questions)
+    first = ask.answers(resolver.server, questions)
+    lost = [i for i, q in enumerate(world.questions) if first[i].rcode == 'SERVFAIL' != q['rcode']]
+    if 0 < len(lost) <= LOST_MAX:
+        time.sleep(FAILURE_KEPT_S)
+        for i in lost:
+            first[i] = ask.answer(resolver.server, *questions[i])
+    return first, ask.answers(resolver.server, questions)
 
 
 def expected(question):
